@@ -1,0 +1,30 @@
+# One command each, on a fresh machine too: they make their own virtual environment in .venv.
+PYTHON ?= python3
+DATA ?= data
+WORKDIR ?= runs
+
+.PHONY: demo things test slow clean
+
+demo: .venv/installed
+	.venv/bin/python main.py --config=configs/demo.py --workdir=$(WORKDIR)/demo
+
+things: .venv/installed
+	.venv/bin/python main.py --config=configs/things.py --config.data_dir=$(DATA) --workdir=$(WORKDIR)/things
+
+test: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/python -m pytest
+
+slow: .venv/installed
+	.venv/bin/python -m pytest -m slow
+
+# Made anew whenever the requirements changed; the file says that the install went through.
+.venv/installed: requirements.txt
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv $(WORKDIR)
