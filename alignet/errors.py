@@ -1,0 +1,9 @@
+"""The one exception for bad input."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong.
+
+    The message is one sentence that says which file, which row, and what was expected; the
+    commands print it without a traceback and exit with status 2.
+    """
