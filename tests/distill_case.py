@@ -1,0 +1,87 @@
+"""A distillation of seconds, run in the tests and, by `python -m tests.distill_case`, apart."""
+
+import argparse
+import os
+import signal
+
+import jax
+import ml_collections
+import numpy as np
+
+from alignet import distill, students
+from alignet.data.alignet_triplets import AligNetTriplets
+
+STUDENT = students.Student(variant="mu/8", image_size=16, pool="gap")
+
+
+def config(**overrides):
+    c = ml_collections.ConfigDict()
+    c.seed = 42
+    c.batch_size = 8
+    c.steps = 12
+    c.warmup_steps = 2
+    c.peak_lr = 1e-3
+    c.loss = "kl"
+    c.tau_teacher = 1.0
+    c.tau_student = 10.0
+    c.pull = 1.0
+    c.grad_clip = None
+    c.read_out = "pre_logits"
+    c.checkpoint_every = 5
+    c.log_every = 1
+    with c.unlocked():
+        c.update(overrides)
+    return c
+
+
+def pretrained(student=STUDENT):
+    return jax.device_get(students.init(student, jax.random.key(1)))
+
+
+def data(n_images=30, n_triplets=50):
+    """Noisy images of three colours; the teacher finds images of one colour alike."""
+    rng = np.random.default_rng(0)
+    colour = np.arange(n_images) % 3
+    pixels = rng.integers(0, 128, (n_images, 16, 16, 3), np.uint8)
+    pixels[np.arange(n_images), :, :, colour] += 127
+    first = rng.integers(0, n_images, n_triplets)
+    second = (first + 3 * rng.integers(1, n_images // 3, n_triplets)) % n_images
+    odd = (first + 3 * rng.integers(1, n_images // 3, n_triplets) + 1) % n_images
+    indices = np.stack([first, second, odd], 1)
+    noise = rng.uniform(0, 0.5, (n_triplets, 3))
+    similarities = (noise + np.array([3.0, 1.0, 0.5])).astype(np.float32)
+    return pixels, AligNetTriplets(indices.astype(str), similarities, indices)
+
+
+def run(workdir, *, student=STUDENT, params=None, **overrides):
+    pixels, triplets = data()
+    return distill.distill(
+        config(**overrides),
+        student=student,
+        params=pretrained(student) if params is None else params,
+        pixels=pixels,
+        triplets=triplets,
+        workdir=workdir,
+    )
+
+
+def kill_at(step):
+    """Kills this process, without a chance to tidy up, while the batch of `step` is loaded."""
+    batch_rows = distill.batch_rows
+
+    def deadly(seed, at, **kwargs):
+        if at == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch_rows(seed, at, **kwargs)
+
+    distill.batch_rows = deadly
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("workdir")
+    parser.add_argument("--kill_at", type=int)
+    arguments = parser.parse_args()
+    if arguments.kill_at is not None:
+        kill_at(arguments.kill_at)
+    run(arguments.workdir)

@@ -1,0 +1,234 @@
+import json
+from pathlib import Path
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignet import students
+from alignet.errors import InputError
+from alignet.students import vit, weights
+
+TOY = students.Student(variant="mu/8", image_size=16, pool="gap")
+
+
+@pytest.fixture(scope="module")
+def toy_params():
+    return jax.device_get(students.init(TOY, jax.random.key(0)))
+
+
+def images(n, side=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+
+
+# --- big_vision ---
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_gap", "vit_tok", "vit_map", "vit_gap_sincos", "vit_tok_repsize"]
+)
+def test_outputs_are_big_visions(shared_data, name):
+    golden = np.load(shared_data / "big_vision_parity" / f"{name}.npz", allow_pickle=False)
+    params = weights.unflatten({k: golden[k] for k in golden.files if k.startswith("params/")})
+    del params["head"]
+    module = vit.ViT(
+        width=48,
+        depth=3,
+        mlp_dim=96,
+        num_heads=4,
+        patch_size=8,
+        pool=str(golden["meta/pool_type"]),
+        posemb="sincos2d" if "sincos" in name else "learn",
+        rep_size=48 if "repsize" in name else None,
+    )
+    with jax.default_matmul_precision("highest"):
+        out, state = module.apply(
+            {"params": params},
+            jnp.asarray(golden["image"]),
+            capture_intermediates=lambda block, _: isinstance(block, vit.EncoderBlock),
+        )
+    for layer in range(3):
+        block = state["intermediates"]["Transformer"][f"encoderblock_{layer}"]["__call__"][0]
+        expected = golden[f"out/encoder/block{layer:02d}/+mlp"]
+        np.testing.assert_allclose(block, expected, rtol=1e-5, atol=1e-5)
+    for key in ("encoded", "pre_logits"):
+        np.testing.assert_allclose(out[key], golden[f"out/{key}"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "variant, pool",
+    [("mu/16", "map")] + [(f"{v}/16", p) for v in ("Ti", "S") for p in ("gap", "tok", "map")],
+)
+def test_parameters_have_big_visions_names_and_shapes(shared_data, variant, pool):
+    student = students.Student(variant=variant, image_size=224, pool=pool)
+    shapes = jax.eval_shape(lambda: students.init(student, jax.random.key(0)))
+    ours = [
+        f"{name.removeprefix('params/')}\t{value.shape}\t{value.dtype}"
+        for name, value in weights.flatten(shapes).items()
+    ]
+    tree = shared_data / "big_vision_trees" / f"vit_{variant.replace('/', '_')}_{pool}.txt"
+    *theirs, total = tree.read_text().splitlines()
+    assert sorted(ours) == sorted(theirs)
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == int(total.split("\t")[1])
+
+
+# --- the specification ---
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"variant": "Huge/16"},
+        {"variant": "Ti"},
+        {"variant": "Ti/x"},
+        {"pool": "mean"},
+        {"posemb": "rope"},
+        {"image_size": 20},
+    ],
+)
+def test_an_unknown_network_is_refused(wrong):
+    with pytest.raises(InputError, match=r"student"):
+        students.network(TOY._replace(**wrong))
+
+
+def test_the_triplet_head_is_linear_in_the_pre_logits(toy_params):
+    student, params = students.add_triplet_head(TOY, toy_params, jax.random.key(7), width=5)
+    x = students.preprocess(student, images(3))
+    out = jax.jit(students.network(student).apply)({"params": params}, x)
+    head = params["triplet_head"]
+    expected = out["pre_logits"] @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(out["triplet_head"], expected, rtol=1e-5)
+
+
+def test_a_head_added_to_pretrained_weights_leaves_them_alone(toy_params):
+    student, params = students.add_triplet_head(TOY, toy_params, jax.random.key(7), width=5)
+    assert student.triplet_head == 5
+    assert params["triplet_head"]["kernel"].shape == (32, 5)
+    del params["triplet_head"]
+    jax.tree.map(np.testing.assert_array_equal, params, toy_params)
+
+
+# --- preprocess and embed ---
+
+
+def test_preprocess_spans_the_value_range():
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (1, 16, 16, 3))
+    for low, high in [(-1.0, 1.0), (0.0, 1.0)]:
+        x = students.preprocess(TOY._replace(value_range=(low, high)), ramp)
+        assert x.dtype == jnp.float32
+        np.testing.assert_allclose(
+            np.asarray(x)[0, :, :, 0].ravel(), np.linspace(low, high, 256), atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        images(2).astype(np.float32) / 255,
+        images(2).astype(np.int64),
+        images(2, side=24),
+        images(2)[..., :1],
+        images(2)[0],
+    ],
+    ids=["float", "int64", "size", "grey", "single"],
+)
+def test_images_of_another_kind_are_refused(wrong, toy_params):
+    with pytest.raises(InputError, match=r"expects uint8 \[n, 16, 16, 3\]"):
+        students.preprocess(TOY, wrong)
+    with pytest.raises(InputError, match="uint8"):
+        students.embed(TOY, toy_params, wrong)
+
+
+@pytest.mark.parametrize("n", [1, 4, 11])
+def test_embed_is_the_same_for_any_batch_size(n, toy_params):
+    x = images(n)
+    apply = jax.jit(students.network(TOY).apply)
+    expected = apply({"params": toy_params}, students.preprocess(TOY, x))["pre_logits"]
+    z = students.embed(TOY, toy_params, x, batch_size=4)
+    assert z.dtype == np.float32
+    np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_embed_reads_a_memory_map(tmp_path, toy_params):
+    np.save(tmp_path / "x.npy", images(5))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    np.testing.assert_array_equal(
+        students.embed(TOY, toy_params, mapped), students.embed(TOY, toy_params, images(5))
+    )
+
+
+def test_nothing_to_embed_is_said(toy_params):
+    with pytest.raises(InputError, match="no images"):
+        students.embed(TOY, toy_params, images(0))
+
+
+# --- weights ---
+
+
+def test_weights_come_back_as_they_were(tmp_path):
+    student = TOY._replace(triplet_head=6, value_range=(0.0, 1.0), pool="map")
+    params = students.init(student, jax.random.key(3))
+    students.save_weights(tmp_path / "w.npz", student, params)
+    loaded_student, loaded = students.load_weights(tmp_path / "w.npz")
+    assert loaded_student == student
+    assert hash(loaded_student) == hash(student)  # a static argument of jitted functions
+    assert all(type(x) is np.ndarray and x.dtype == np.float32 for x in jax.tree.leaves(loaded))
+    assert jax.tree.structure(loaded) == jax.tree.structure(jax.device_get(params))
+    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+
+
+def test_weights_have_big_visions_keys(tmp_path, toy_params):
+    students.save_weights(tmp_path / "w.npz", TOY, toy_params)
+    keys = set(np.load(tmp_path / "w.npz", allow_pickle=False).files) - {"student"}
+    flat = flax.traverse_util.flatten_dict(toy_params, sep="/")
+    assert keys == {f"params/{name}" for name in flat}
+
+
+def saved_with(tmp_path: Path, toy_params, change) -> Path:
+    arrays = weights.flatten(toy_params) | {"student": np.array(json.dumps(TOY._asdict()))}
+    change(arrays)
+    np.savez(tmp_path / "w.npz", **arrays)
+    return tmp_path / "w.npz"
+
+
+NORM = "params/Transformer/encoder_norm/scale"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda a: a.pop(NORM), rf"{NORM} is missing; expected shape \(32,\)"),
+        (lambda a: a.update({"params/cls": np.zeros((1, 1, 32))}), "params/cls is unexpected"),
+        (lambda a: a.update({NORM: np.zeros(31)}), rf"{NORM} is .*expected .*\(32,\)"),
+        (lambda a: a.update({NORM: np.zeros(32, int)}), f"{NORM} is int64"),
+        (lambda a: a.update({NORM: np.full(32, np.nan)}), f"{NORM} has a NaN"),
+        (lambda a: a.update({NORM: np.array([None] * 32)}), "not a readable"),
+        (lambda a: a.pop("student"), "no readable specification"),
+        (lambda a: a.update(student=np.array("{")), "no readable specification"),
+        (lambda a: a.update(student=np.array('{"color": 1}')), "no readable specification"),
+    ],
+)
+def test_wrong_weights_are_refused_in_one_sentence(tmp_path, toy_params, change, message):
+    path = saved_with(tmp_path, toy_params, change)
+    with pytest.raises(InputError, match=message) as info:
+        students.load_weights(path)
+    assert str(path) in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path, toy_params):
+    with pytest.raises(InputError, match="no such file"):
+        students.load_weights(tmp_path / "absent.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(InputError, match="not a readable"):
+        students.load_weights(tmp_path / "text.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(InputError, match="not a readable"):
+        students.load_weights(tmp_path / "array.npy")
+    students.save_weights(tmp_path / "w.npz", TOY, toy_params)
+    whole = (tmp_path / "w.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a readable"):
+        students.load_weights(tmp_path / "half.npz")
