@@ -1,0 +1,1 @@
+"""Measures of how well embeddings agree with people, one question a file."""

@@ -1,0 +1,108 @@
+"""Is a model unsure where people are?"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from alignet import triplets as kernels
+from alignet.errors import InputError
+from evals import intervals
+from evals.intervals import Measured
+
+TAUS = (0.1, 1.0, 10.0, 100.0)
+
+
+class Uncertainty(NamedTuple):
+    """Attributes:
+    tau: temperature.
+    entropy: mean entropy of the model's answers, nats.
+    spearman: its rank correlation with people's uncertainty; None where that is not known.
+    """
+
+    tau: float
+    entropy: Measured
+    spearman: Measured | None
+
+
+def run(
+    similarities: Float[np.ndarray, "m 3"],
+    human: Float[np.ndarray, " m"] | None = None,
+    *,
+    taus: Sequence[float] = TAUS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Uncertainty]:
+    """Compares the entropy of a model's triplet probabilities with people's uncertainty.
+
+    The probabilities are a softmax of the three similarities over τ (002, B.1.4). The rank
+    correlation depends on τ (TRAPS 2.38): report it at the temperature of training, and a sweep.
+
+    Args:
+      similarities: of the pairs (ij, ik, jk), see `things.pair_similarities`.
+      human: people's uncertainty of each triplet: `entropy(p)` of their answers, or log times.
+      taus: temperatures; they divide.
+      resamples: bootstrap resamples of triplets.
+      seed: of the resampling.
+
+    Returns:
+      One entry a temperature, with 95 % intervals over triplets.
+    """
+    model = np.stack([model_entropy(similarities, tau=tau) for tau in taus])
+    correlations: list[Measured | None] = [None] * len(taus)
+    if human is not None:
+        correlations = intervals.spearman(model, human, resamples=resamples, seed=seed)
+    return [
+        Uncertainty(float(tau), intervals.mean(entropies), correlation)
+        for tau, entropies, correlation in zip(taus, model, correlations, strict=True)
+    ]
+
+
+def model_entropy(
+    similarities: Float[np.ndarray, "m 3"], *, tau: float = 1.0
+) -> Float[np.ndarray, " m"]:
+    """Entropy of each triplet's probabilities, nats."""
+    return kernels.entropy(kernels.log_probabilities(similarities, tau=tau))
+
+
+def entropy(p: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, " m"]:
+    """Entropy of given probabilities, such as p*, nats."""
+    with np.errstate(divide="ignore"):
+        return kernels.entropy(np.log(p))
+
+
+def load_human(path: str | Path, *, n: int) -> Float[np.ndarray, " n"]:
+    """Reads people's uncertainty of n triplets.
+
+    Args:
+      path: `.npy`; float [n], one number a triplet, or [n, 3], probabilities of its three pairs,
+        of which the entropy is taken.
+      n: number of triplets.
+
+    Raises:
+      InputError: the file is absent, malformed, or not about n triplets.
+    """
+    path = Path(path)
+    expected = f"expected finite floats of shape [{n}], or probabilities of shape [{n}, 3]"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {expected}.")
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        raise InputError(f"{path}: not a whole .npy file of plain numbers; {expected}.") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+        raise InputError(f"{path}: holds no floats; {expected}.")
+    if values.shape not in ((n,), (n, 3)):
+        raise InputError(f"{path}: has shape {list(values.shape)}; {expected}.")
+    values = values.astype(np.float64)
+    rows = values.reshape(n, -1)
+    bad = ~np.isfinite(rows).all(axis=1)
+    if values.ndim == 2:
+        bad |= (rows < 0).any(axis=1) | (np.abs(rows.sum(axis=1) - 1) > 1e-3)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{path}: row {row} (from 0) is {values[row]}; {expected}.")
+    return entropy(values) if values.ndim == 2 else values

@@ -1,0 +1,51 @@
+"""Runs a recipe: `python main.py --config=configs/things.py --workdir=runs/things`."""
+
+import os
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from alignet.errors import InputError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the artifacts, the results, the report.")
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}; options look like --config=FILE.")
+    if CONFIG.value is None or not WORKDIR.value:
+        raise InputError("--config=configs/NAME.py and --workdir=FOLDER are both expected.")
+    # Imported late: a mistyped option is reported without waiting for JAX.
+    from alignet import chain
+    from evals import report
+
+    chain.run(CONFIG.value, WORKDIR.value)
+    return report.run(CONFIG.value, WORKDIR.value)
+
+
+def parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        raise InputError(str(error)) from None
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        # config_flags lets a mistyped field or file name through as these.
+        raise InputError(f"bad --config option: {error}") from None
+
+
+def launch() -> None:
+    """Runs `main`; what the user got wrong ends in one sentence and status 2."""
+    try:
+        app.run(main, flags_parser=parse)
+    except (InputError, FloatingPointError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    launch()

@@ -1,0 +1,201 @@
+"""Embeddings files: what is written is read back, and what is wrong is named."""
+
+import os
+
+import numpy as np
+import pytest
+
+from alignet.data import embeddings
+from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings, select
+from alignet.errors import InputError
+
+IDS = np.array(["ant", "bee", "cat", "dog"])
+MATRIX = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_round_trip_with_ids(tmp_path, dtype):
+    path = tmp_path / "e.npz"
+    save_embeddings(path, Embeddings(IDS, MATRIX.astype(dtype)))
+    loaded = load_embeddings(path)
+    assert loaded.matrix.dtype == dtype
+    np.testing.assert_array_equal(loaded.ids, IDS)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX.astype(dtype))
+
+
+def test_round_trip_without_ids_is_memory_mapped(tmp_path):
+    path = tmp_path / "e.npy"
+    save_embeddings(path, Embeddings(None, MATRIX))
+    loaded = load_embeddings(path)
+    assert loaded.ids is None
+    assert isinstance(loaded.matrix, np.memmap)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX)
+
+
+def test_rows_follow_the_ids_asked_for(tmp_path):
+    path = tmp_path / "e.npz"
+    save_embeddings(path, Embeddings(IDS, MATRIX))
+    wanted = IDS[[2, 0, 3, 1]]
+    loaded = load_embeddings(path, ids=wanted)
+    np.testing.assert_array_equal(loaded.ids, wanted)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX[[2, 0, 3, 1]])
+    # A list of plain strings will do.
+    np.testing.assert_array_equal(load_embeddings(path, ids=list(wanted)).matrix, loaded.matrix)
+
+
+def test_a_file_without_ids_is_taken_in_the_order_asked_for(tmp_path):
+    path = tmp_path / "e.npy"
+    save_embeddings(path, Embeddings(None, MATRIX))
+    loaded = load_embeddings(path, ids=IDS)
+    np.testing.assert_array_equal(loaded.ids, IDS)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX)
+
+
+def test_select_leaves_other_rows_out():
+    chosen = select(Embeddings(IDS, MATRIX), ["dog", "ant"])
+    np.testing.assert_array_equal(chosen.matrix, MATRIX[[3, 0]])
+    with pytest.raises(InputError, match="1 of the 2 expected ids are missing: eel"):
+        select(Embeddings(IDS, MATRIX), ["dog", "eel"])
+
+
+def with_nan(row, column, value=np.nan):
+    matrix = MATRIX.copy()
+    matrix[row, column] = value
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("ids", "matrix", "message"),
+    [
+        (IDS, with_nan(2, 1), "row 2, column 1 .* is nan"),
+        (IDS, with_nan(1, 0, -np.inf), "row 1, column 0 .* is -inf"),
+        (IDS, MATRIX[0], r"shape \[3\]; expected two axes"),
+        (IDS, MATRIX[None], r"shape \[1, 4, 3\]; expected two axes"),
+        (IDS, MATRIX.astype(int), "type int64; expected float32 or float64"),
+        (IDS, MATRIX.astype(np.float16), "type float16; expected float32 or float64"),
+        (IDS, MATRIX.astype(complex), "type complex128; expected float32 or float64"),
+        (IDS[:0], MATRIX[:0], r"empty, of shape \[0, 3\]"),
+        (IDS, MATRIX[:, :0], r"empty, of shape \[4, 0\]"),
+        (IDS[:3], MATRIX, "`ids` has shape .3. .*; expected 4 strings"),
+        (np.arange(4), MATRIX, "type int64; expected 4 strings"),
+        (np.array(["ant", "bee", "ant", "bee"]), MATRIX, "2 ids name more than one row: ant, bee;"),
+    ],
+)
+def test_bad_arrays_are_named(tmp_path, ids, matrix, message):
+    path = tmp_path / "e.npz"
+    np.savez(path, ids=ids, embeddings=matrix)
+    with pytest.raises(InputError, match=message) as caught:
+        load_embeddings(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_bad_value_is_named_beyond_the_first_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "ROWS_A_CHECK", 2)
+    path = tmp_path / "e.npy"
+    np.save(path, with_nan(3, 2))
+    with pytest.raises(InputError, match="row 3, column 2"):
+        load_embeddings(path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["ant", "bee", "cat"], "1 ids that are none of the 3 expected: dog"),
+        (["ant", "bee", "cat", "dog", "eel"], "1 of the 5 expected ids are missing: eel"),
+        (["ant", "bee", "cat", "eel"], "1 of the 4 expected ids are missing: eel"),
+        (list("abcdefg"), "7 of the 7 expected ids are missing: a, b, c, …"),
+    ],
+)
+def test_mismatched_ids_are_named(tmp_path, ids, message):
+    path = tmp_path / "e.npz"
+    save_embeddings(path, Embeddings(IDS, MATRIX))
+    with pytest.raises(InputError, match=message):
+        load_embeddings(path, ids=ids)
+
+
+def test_a_wrong_row_count_is_named(tmp_path):
+    path = tmp_path / "e.npy"
+    np.save(path, MATRIX)
+    with pytest.raises(InputError, match="has 4 rows and no ids; expected 3 rows"):
+        load_embeddings(path, ids=IDS[:3])
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("member", ["ids", "embeddings", None])
+def test_pickles_are_refused_and_never_loaded(tmp_path, member):
+    sprung = tmp_path / "sprung"
+    objects = np.array([[Trap(sprung)]], object)
+    if member is None:
+        path = tmp_path / "e.npy"
+        np.save(path, objects, allow_pickle=True)
+    else:
+        path = tmp_path / "e.npz"
+        np.savez(path, **{"ids": IDS, "embeddings": MATRIX} | {member: objects})
+    with pytest.raises(InputError, match="pickled objects are never loaded"):
+        load_embeddings(path)
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
+def test_truncated_files_are_refused(tmp_path, suffix, share):
+    path = tmp_path / f"e{suffix}"
+    save_embeddings(path, Embeddings(IDS if suffix == ".npz" else None, MATRIX))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match="not a whole NumPy file"):
+        load_embeddings(path)
+
+
+def test_a_flipped_bit_in_an_archive_is_found(tmp_path):
+    path = tmp_path / "e.npz"
+    save_embeddings(path, Embeddings(IDS, MATRIX))
+    content = bytearray(path.read_bytes())
+    content[content.index(MATRIX.tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a whole NumPy file"):
+        load_embeddings(path)
+
+
+@pytest.mark.parametrize("content", [b"ant 1 2 3\n", b"\x80\x04K\x01.", b"PK\x03\x04 nonsense"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "e.npy"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a whole NumPy file"):
+        load_embeddings(path)
+
+
+def test_absent_files_and_arrays_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such file; expected embeddings"):
+        load_embeddings(tmp_path / "e.npz")
+    with pytest.raises(InputError, match="no such file"):
+        load_embeddings(tmp_path)
+    path = tmp_path / "e.npz"
+    np.savez(path, matrix=MATRIX)
+    with pytest.raises(InputError, match="no array ids and no array embeddings, only matrix"):
+        load_embeddings(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("e.npz", Embeddings(IDS, with_nan(0, 0)), "row 0, column 0"),
+        ("e.npz", Embeddings(IDS[[0, 0, 1, 2]], MATRIX), "1 ids name more than one row: ant"),
+        ("e.npz", Embeddings(None, MATRIX), "without ids are written to a .npy"),
+        ("e.npy", Embeddings(IDS, MATRIX), "with ids are written to a .npz"),
+    ],
+)
+def test_nothing_is_written_that_could_not_be_read(tmp_path, name, value, message):
+    with pytest.raises(InputError, match=message):
+        save_embeddings(tmp_path / name, value)
+    assert list(tmp_path.iterdir()) == []
