@@ -3,7 +3,7 @@
 import os
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from alignet.errors import InputError
@@ -17,6 +17,8 @@ def main(argv: list[str]) -> int:
         raise InputError(f"unexpected argument {argv[1]!r}; options look like --config=FILE.")
     if CONFIG.value is None or not WORKDIR.value:
         raise InputError("--config=configs/NAME.py and --workdir=FOLDER are both expected.")
+    # JAX tells at length which accelerators it did not find.
+    logging.set_verbosity(logging.WARNING)
     # Imported late: a mistyped option is reported without waiting for JAX.
     from alignet import chain
     from evals import report

@@ -60,11 +60,17 @@ def human_side(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: Pa
     """People's choices and a model's embeddings of the same objects → VICE → UD."""
     embeddings = data_dir / config.embeddings
     n_objects = len(object_embeddings(embeddings, data_dir=data_dir).matrix)
+    published = data_dir / config.published_concepts if config.published_concepts else None
+    if published and published.is_file():
+        rows = len(load_embeddings(published).matrix)
+        if rows != n_objects:
+            raise InputError(
+                f"{published}: has {rows} rows; expected {n_objects}, as {embeddings} has."
+            )
     split(config, workdir, triplets=data_dir / config.triplets, n_objects=n_objects)
     posterior(config, workdir, n_objects=n_objects)
     for name, targets in (("soft", workdir / "p_star.npy"), ("hard", None)):
         align(config, workdir, f"ud_{name}", embeddings, targets=targets, data_dir=data_dir)
-    published = data_dir / config.published_concepts if config.published_concepts else None
     if published and published.is_file():
         stages.run(
             workdir / "p_star_published.npy",
@@ -84,9 +90,6 @@ def human_side(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: Pa
 
 def object_embeddings(path: Path, *, data_dir: Path):
     """A model's embeddings of the THINGS objects, in the order that the triplets count in."""
-    found = load_embeddings(path)
-    if found.ids is None:
-        return found
     return load_embeddings(path, ids=object_ids(data_dir))
 
 

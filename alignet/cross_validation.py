@@ -154,8 +154,7 @@ def load_cross_validation(path: str | Path) -> CrossValidation:
     Raises:
       InputError: an array is missing or the file is not an `.npz` of plain arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return CrossValidation(*(archive[f"cv_{name}"] for name in CrossValidation._fields))
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: {error}; expected a UD fit with its folds.") from None
+    names = [f"cv_{name}" for name in CrossValidation._fields]
+    return CrossValidation(
+        *files.read_npz(path, names, expected="expected a UD fit with its folds")
+    )

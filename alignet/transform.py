@@ -69,11 +69,10 @@ def load_transform(path: str | Path) -> Transform:
       InputError: one is missing, not finite or of the wrong shape, or std is not positive.
     """
     expected = "expected a transform with scalars mean and std, W [p, p] and b [p]"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            parts = [np.asarray(archive[name], np.float64) for name in Transform._fields]
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: {error}; {expected}.") from None
+    parts = files.read_npz(path, Transform._fields, expected=expected)
+    if any(part.dtype.kind not in "fiu" for part in parts):
+        raise InputError(f"{path}: has types {[str(part.dtype) for part in parts]}; {expected}.")
+    parts = [part.astype(np.float64) for part in parts]
     p = parts[3].size
     shapes = [part.shape for part in parts]
     if shapes != [(), (), (p, p), (p,)] or p == 0:

@@ -314,15 +314,12 @@ def load_posterior(path: str | Path) -> Fit:
       InputError: an array is missing, of the wrong shape, not finite, or a deviation is negative.
     """
     expected = "expected a VICE posterior with mu, sigma [seeds, objects, dimensions]"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            posterior = Posterior(archive["mu"], archive["sigma"])
-            fitted = Fit(posterior, archive["history"], archive["converged"])
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: {error}; {expected}.") from None
-    mu, sigma = posterior
+    names = ["mu", "sigma", "history", "converged"]
+    mu, sigma, history, converged = files.read_npz(path, names, expected=expected)
+    if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
+        raise InputError(f"{path}: mu is of type {mu.dtype}, sigma {sigma.dtype}; {expected}.")
     if mu.ndim != 3 or mu.shape != sigma.shape or mu.size == 0:
         raise InputError(f"{path}: mu has shape {mu.shape}, sigma {sigma.shape}; {expected}.")
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all() and (sigma >= 0).all()):
         raise InputError(f"{path}: a value is not finite or a deviation negative; {expected}.")
-    return fitted
+    return Fit(Posterior(mu, sigma), history, converged)

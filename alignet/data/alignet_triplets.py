@@ -45,19 +45,9 @@ def load_triplets(path: str | Path, *, n_images: int | None = None) -> AligNetTr
         rows whose first pair is not the most similar one.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = AligNetTriplets(*(archive[name] for name in AligNetTriplets._fields))
-    except KeyError as error:
-        raise InputError(
-            f"{path}: {error.args[0]}; expected the arrays {', '.join(AligNetTriplets._fields)}."
-        ) from None
-    except (ValueError, OSError, EOFError):
-        raise InputError(
-            f"{path}: not a readable .npz of plain arrays; expected an AligNet dataset with "
-            f"{', '.join(AligNetTriplets._fields)}."
-        ) from None
-    n = len(found.indices)
+    expected = f"expected an AligNet dataset with {', '.join(AligNetTriplets._fields)}"
+    found = AligNetTriplets(*files.read_npz(path, AligNetTriplets._fields, expected=expected))
+    n = len(found.indices) if found.indices.ndim else 0
     for name, array, kinds in zip(found._fields, found, ("U", "f", "iu"), strict=True):
         if array.shape != (n, 3) or array.dtype.kind not in kinds or n == 0:
             raise InputError(

@@ -2,14 +2,16 @@
 
 import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from alignet.errors import InputError
+from alignet.runtime import files
 
-INTEGER = re.compile(r"[+-]?\d+")
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 RELEASE = "the THINGS odd-one-out release (OSF project f5rn6) has it; README.md says where files go"
 
 
@@ -67,11 +69,17 @@ def object_ids(data_dir: str | Path) -> np.ndarray | None:
 
     Returns:
       str [n], or None where the folder has no names (matrices are then taken in RAW order).
+
+    Raises:
+      InputError: one of these files is damaged, or the two do not fit each other.
     """
     things = Path(data_dir) / "things"
     names, order = things / "unique_id.txt", things / "sortindex"
     if names.is_file() and order.is_file():
-        sorted_ids = np.array(names.read_text(encoding="utf-8").split())
+        try:
+            sorted_ids = np.array(names.read_text(encoding="utf-8").split())
+        except UnicodeDecodeError as error:
+            raise InputError(f"{names}: expected one name a line in UTF-8 ({error}).") from None
         try:
             sortindex = np.loadtxt(order, dtype=np.int64, ndmin=1)
         except ValueError as error:
@@ -86,15 +94,14 @@ def object_ids(data_dir: str | Path) -> np.ndarray | None:
         return raw_ids
     images = things / "images.npz"
     if images.is_file():
-        with np.load(images, allow_pickle=False) as archive:
-            return archive["ids"]
+        return files.read_npz(images, ["ids"], expected="expected images with their ids")[0]
     return None
 
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
         raise InputError(
             f"{path}: not a plain NumPy array (pickles are never loaded); expected integers [n, 3]."
         ) from None

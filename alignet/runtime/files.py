@@ -4,12 +4,17 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from alignet.errors import InputError
 
 
 @contextlib.contextmanager
@@ -37,10 +42,50 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `path` that becomes `path` if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as parent:
+        temporary = Path(parent) / path.name
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            os.replace(path, Path(parent) / "old")
+        os.replace(temporary, path)
+
+
+def remove_temporaries(path: str | Path) -> None:
+    """Removes what a process that was killed while it made `path` left beside it."""
+    path = Path(path)
+    for stale in path.parent.glob(f".{path.stem}-*"):
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+
+
 def write_npz(path: str | Path, **arrays: Any) -> None:
     """Writes arrays to an uncompressed `.npz`, atomically. Equal arrays give equal bytes."""
     with atomic_path(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def read_npz(path: str | Path, names: Sequence[str], *, expected: str) -> list[np.ndarray]:
+    """Reads arrays of an `.npz` by name; pickles are refused.
+
+    Raises:
+      InputError: the file is absent or damaged, or an array is missing; it ends with `expected`.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; {expected}.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [archive[name] for name in names]
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]}; {expected}.") from None
+    # A TypeError: it is a single array, which is no context manager. A RuntimeError: a damaged
+    # header that seems to ask for a password or for an unknown compression.
+    except (ValueError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        raise InputError(f"{path}: not a whole .npz of plain arrays; {expected}.") from None
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -21,6 +21,7 @@ import ml_collections
 import numpy as np
 
 import alignet
+from alignet.errors import InputError
 from alignet.runtime import files
 
 LIBRARIES = ("jax", "numpy", "scipy", "scikit-learn", "optax", "flax")
@@ -36,7 +37,7 @@ def run(
     """Makes `artifact` by calling `step`, unless it is already there and up to date.
 
     Args:
-      artifact: the file to make.
+      artifact: the file to make; without a suffix, a folder.
       step: called with a temporary path to write the artifact to, and with a scratch folder that
         survives an interruption (for partial results) and is removed when the step is done.
       config: everything besides the inputs that the result depends on; JSON-serialisable.
@@ -44,8 +45,17 @@ def run(
 
     Returns:
       The artifact's path.
+
+    Raises:
+      InputError: an input is missing.
     """
     artifact = Path(artifact)
+    for name, path in inputs.items():
+        if not path.exists():
+            raise InputError(
+                f"{path}: no such file; expected {name} for {artifact.name} (README.md says where "
+                "the data comes from)."
+            )
     wanted = {
         "config": json.loads(_json(config)),
         "inputs": {name: file_hash(path) for name, path in inputs.items()},
@@ -55,7 +65,7 @@ def run(
     manifest = _read_manifest(manifest_path)
     if (
         manifest
-        and artifact.is_file()
+        and artifact.exists()
         and all(manifest.get(key) == value for key, value in wanted.items())
         and manifest.get("sha256") == file_hash(artifact)
     ):
@@ -63,6 +73,7 @@ def run(
         return artifact
     print(f"{artifact.name}: running", file=sys.stderr, flush=True)
     key = hashlib.sha256(_json(wanted).encode()).hexdigest()[:16]
+    files.remove_temporaries(artifact)
     parts = artifact.parent / f"{artifact.name}.parts"
     for stale in parts.glob("*") if parts.is_dir() else ():
         if stale.name != key:
@@ -70,7 +81,8 @@ def run(
     scratch = parts / key
     scratch.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with files.atomic_path(artifact) as temporary:
+    whole = files.atomic_path if artifact.suffix else files.atomic_folder
+    with whole(artifact) as temporary:
         step(temporary, scratch)
     seconds = time.perf_counter() - start
     status = artifact.stat()
@@ -78,7 +90,7 @@ def run(
         manifest_path,
         wanted
         | {
-            "sha256": files.sha256(artifact),
+            "sha256": _sha256(artifact),
             "size": status.st_size,
             "mtime_ns": status.st_mtime_ns,
             "seconds": round(seconds, 3),
@@ -94,10 +106,10 @@ def file_hash(path: str | Path) -> str:
     """A file's SHA-256; an artifact unchanged since its manifest was written is not read again."""
     path = Path(path)
     status = path.stat()
-    manifest = _read_manifest(_manifest_path(path))
+    manifest = {} if path.is_dir() else _read_manifest(_manifest_path(path))
     if (manifest.get("size"), manifest.get("mtime_ns")) == (status.st_size, status.st_mtime_ns):
         return manifest["sha256"]
-    return files.sha256(path)
+    return _sha256(path)
 
 
 def config_hash(config: Any) -> str:
@@ -108,6 +120,14 @@ def config_hash(config: Any) -> str:
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     return {"alignet": alignet.__version__} | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def _sha256(path: Path) -> str:
+    if path.is_file():
+        return files.sha256(path)
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{files.sha256(file)} {file.relative_to(path)}" for file in inside]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _manifest_path(artifact: Path) -> Path:
