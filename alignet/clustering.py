@@ -22,7 +22,7 @@ class Clusters(NamedTuple):
         triplet can be drawn from it.
       chosen: the chosen number of clusters.
       ks: [K], the numbers of clusters that were tried, ascending.
-      inertia: [restarts, K], sums of squared distances to the nearest centre.
+      inertia: [restarts, K], mean squared distances to the nearest centre.
     """
 
     labels: Int[np.ndarray, "n"]
@@ -60,7 +60,7 @@ def cluster(
                 batch_size=batch_size,
                 random_state=seed + restart,
             ).fit(z)
-            inertia[restart, column] = kmeans.inertia_
+            inertia[restart, column] = kmeans.inertia_ / len(z)
             if inertia[restart, column] == inertia[: restart + 1, column].min():
                 labels[column] = kmeans.labels_
             bar.update()

@@ -14,7 +14,7 @@ from alignet.students.pretrain import pretrain
 def run(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Draws the world, pretrains a teacher and a base student, and runs every step after them."""
     world = stages.run(
-        workdir / "world",
+        workdir / "toy",
         lambda out, _: toy.make_world(config.toy, out),
         config=config.toy,
         inputs={},

@@ -104,15 +104,17 @@ def fit(
     Returns:
       The transform, in float64.
     """
-    objects, compact = np.unique(triplets, return_inverse=True)
-    rows = np.asarray(x[objects], np.float64)
+    used = np.zeros(len(x), bool)
+    used[triplets] = True
+    compact = (np.cumsum(used) - 1)[triplets]
+    rows = np.asarray(x[used], np.float64)
     mean, std = rows.mean(), rows.std()
     if not std > 0:
         raise InputError("the embeddings are constant; expected rows that differ.")
     rows = (rows - mean) / std
     # Neighbouring triplets then look up neighbouring similarities, which stay in the cache.
-    order = np.lexsort(compact.reshape(-1, 3).T[::-1])
-    compact = compact.reshape(-1, 3)[order].astype(np.int32)
+    order = np.argsort(compact @ [len(rows) ** 2, len(rows), 1], kind="stable")
+    compact = compact[order].astype(np.int32)
     targets = None if p_star is None else np.asarray(p_star, np.float64)[order]
     solve = {"lbfgs": _solve_lbfgs, "sgd": _solve_sgd}[config.solver]
     W, b = solve(rows, compact, targets, lam, config, start)

@@ -234,7 +234,7 @@ def _fit_seed(
     return host, kept, np.array(history), converged
 
 
-def _is_stable(history: list[list[float]], config: ml_collections.ConfigDict) -> bool:
+def _is_stable(history: list[list], config: ml_collections.ConfigDict) -> bool:
     """Whether the number of kept dimensions stood still for the window, past the burn-in."""
     step = history[-1][0]
     recent = {row[3] for row in history if row[0] >= step - config.window}

@@ -179,7 +179,7 @@ def accuracy_dots(
     axes.set(xlabel=f"{xlabel} (95 % interval)", ylim=(len(scores) - 0.5, -0.5), title=title)
     axes.xaxis.grid(True, color="#DDDDDD", lw=0.6)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=min(6, len(models) + 2))
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -131,9 +131,12 @@ def accuracy(s: Float[np.ndarray, "n 3"]) -> Measured:
 
 
 def lambda_picture(
-    folds: dict[str, cross_validation.CrossValidation], untransformed: Measured
+    folds: dict[str, cross_validation.CrossValidation],
+    caption: str,
+    *,
+    untransformed: Measured | None = None,
 ) -> page.Picture:
-    """The λ curves of several cross-validations."""
+    """The λ curves of several cross-validations, each with its final λ ringed."""
     curves = {
         name: {
             float(lam): intervals.proportion(correct.sum(), cv.n_held_out.sum())
@@ -143,9 +146,4 @@ def lambda_picture(
     }
     chosen = {name: float(cv.lambdas[cv.best]) for name, cv in folds.items()}
     figure = figures.lambda_curve(curves, untransformed=untransformed, chosen=chosen)
-    return page.Picture(
-        figures.svg(figure),
-        "Accuracy on held-out objects against the strength λ of the regulariser, for soft targets "
-        "(p*) and hard ones (the choices); 95 % intervals. Ringed: the λ with the smallest "
-        "held-out cross-entropy, taken for the final transform.",
-    )
+    return page.Picture(figures.svg(figure), caption)

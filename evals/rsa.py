@@ -47,7 +47,7 @@ def run(
     """Correlates a representational similarity matrix with people's (002, Section 4.2, A.2.3).
 
     The Pearson kernel is the paper's. It does not order pairs as the cosine does unless every row
-    has mean zero, whatever the paper says (TRAPS 2.24), hence both.
+    has mean zero, whatever the paper says; hence both.
 
     Args:
       embeddings: one object a row.

@@ -39,7 +39,7 @@ def run(
     """Compares the entropy of a model's triplet probabilities with people's uncertainty.
 
     The probabilities are a softmax of the three similarities over τ (002, B.1.4). The rank
-    correlation depends on τ (TRAPS 2.38): report it at the temperature of training, and a sweep.
+    correlation depends on τ: report it at the temperature of training, and a sweep.
 
     Args:
       similarities: of the pairs (ij, ik, jk), see `things.pair_similarities`.

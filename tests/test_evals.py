@@ -264,7 +264,7 @@ def test_entropy_is_scipys():
 
 
 def test_the_order_of_uncertainties_depends_on_the_temperature():
-    s = np.array([[10.0, 9, 0], [10, 6, 6]])  # TRAPS 2.38
+    s = np.array([[10.0, 9, 0], [10, 6, 6]])
     cold, warm = (uncertainty.model_entropy(s, tau=tau) for tau in (1.0, 10.0))
     assert cold[0] > cold[1]
     assert warm[0] < warm[1]

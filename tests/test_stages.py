@@ -181,7 +181,8 @@ def test_touching_a_file_is_no_change(step):
 def test_an_artifact_that_another_step_made_anew_is_seen(step, tmp_path):
     """The hash in an input's manifest is trusted only for the very file it was written for."""
     step.run()
-    second = Step(tmp_path / "second") if (tmp_path / "second").mkdir() is None else None
+    (tmp_path / "second").mkdir()
+    second = Step(tmp_path / "second")
     second.input = step.artifact
     second.run()
     os.utime(step.artifact, ns=(0, 0))
@@ -199,6 +200,31 @@ def test_a_failing_step_leaves_its_scratch_and_no_artifact(step, tmp_path):
     step.run(a=1)
     assert step.resumed
     assert _names(tmp_path) == ["in.npy", "out.npy", "out.npy.manifest.json"]
+
+
+def test_leftovers_of_a_kill_are_removed(step, tmp_path):
+    step.run()
+    before = _names(tmp_path)
+    (tmp_path / "out.npy.parts" / "0123").mkdir(parents=True)
+    step.run()
+    assert step.calls == 1 and _names(tmp_path) == before
+    (tmp_path / ".out-abc123.npy").write_bytes(b"half")
+    step.run(a=2)
+    assert _names(tmp_path) == before
+
+
+def test_an_artifact_may_be_a_folder(tmp_path):
+    def step(out, scratch):
+        (out / "deep").mkdir()
+        (out / "deep" / "a.txt").write_text(str(value))
+
+    for value in (1, 2):
+        folder = stages.run(tmp_path / "folder", step, config=value, inputs={})
+        assert (folder / "deep" / "a.txt").read_text() == str(value)
+    assert _names(tmp_path) == ["folder", "folder.manifest.json"]
+    (folder / "deep" / "a.txt").write_text("changed")
+    stages.run(folder, step, config=value, inputs={})
+    assert (folder / "deep" / "a.txt").read_text() == "2"
 
 
 def test_scratch_of_another_configuration_is_not_resumed(step):
@@ -223,7 +249,7 @@ def test_a_failing_step_leaves_the_older_artifact_to_be_made_again(step):
 
 def test_an_absent_input_is_named(step):
     step.input.unlink()
-    with pytest.raises(InputError, match=r"in\.npy: no such file; expected the in that out\.npy"):
+    with pytest.raises(InputError, match=r"in\.npy: no such file; expected in for out\.npy"):
         step.run()
     assert step.calls == 0
 
@@ -277,10 +303,10 @@ def test_killed_at_any_moment_and_run_again(tmp_path):
         )
 
     whole = tmp_path / "whole"
-    begin = time.perf_counter()
     with start(whole) as process:
         process.stdout.readline()
         begin = time.perf_counter()
+        process.communicate()
     assert process.returncode == 0
     seconds = time.perf_counter() - begin
     killed = tmp_path / "killed"
@@ -290,7 +316,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path):
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
     with start(killed) as process:
-        pass
+        process.communicate()
     assert process.returncode == 0
     for name in ("first.npy", "second.npy"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()

@@ -1,11 +1,13 @@
 """Images with names, from one `.npz` or from a folder of picture files."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from alignet.errors import InputError
 from alignet.runtime.files import write_npz
@@ -26,73 +28,82 @@ def save_images(path: str | Path, images: Images) -> None:
 
 
 def load_images(path: str | Path, *, size: int | None = None) -> Images:
-    """Reads named images.
+    """Reads images from what `save_images` wrote, or from a folder of .jpg and .png files.
+
+    A folder's files come in the order of their names, their ids are the names without the suffix,
+    and every colour mode becomes RGB.
 
     Args:
-      path: an `.npz` with `ids` and `pixels`, or a folder of .jpg and .png files, whose stems, in
-        sorted order, are the ids.
-      size: images are squashed to this height and width by cubic interpolation, without cropping,
-        as the official code does. Without it they must be equally large already.
+      path: an `.npz` file or a folder.
+      size: height and width to resize to, by Pillow's bicubic filter and without keeping the
+        aspect ratio (as 002's official code does); None takes the images as they are, which must
+        then be equally large.
+
+    Returns:
+      The images.
 
     Raises:
-      InputError: the file or folder is absent, empty or malformed, or an image cannot be decoded;
-        the message names it.
+      InputError: there are no images, or one of them is malformed; the message names it.
     """
     path = Path(path)
     if path.is_dir():
-        return _read_folder(path, size)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file; expected images, an .npz with ids and pixels or a folder of "
-            f"{', '.join(SUFFIXES)} files."
-        )
+        ids, pictures = _read_folder(path, size)
+    elif path.is_file():
+        ids, pictures = _read_npz(path, size)
+    else:
+        raise InputError(f"{path}: no such file or folder; expected images.")
+    if len(ids) == 0:
+        raise InputError(f"{path}: holds no images; expected an .npz or .jpg and .png files.")
+    names, first, count = np.unique(ids, return_index=True, return_counts=True)
+    if len(names) < len(ids):
+        name = names[count > 1][np.argmin(first[count > 1])]
+        raise InputError(f"{path}: the id {str(name)!r} comes twice; expected unique ids.")
+    return Images(ids, pictures)
+
+
+def _resize(picture: Image.Image, size: int | None) -> np.ndarray:
+    if size is not None and picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
+
+
+def _read_folder(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    pictures = []
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                pictures.append(_resize(picture.convert("RGB"), size))
+        except Exception as error:  # Pillow's decoders raise nearly anything on a corrupt file
+            raise InputError(f"{file}: cannot be read as a picture ({error}).") from None
+        if pictures[-1].shape != pictures[0].shape:
+            height, width, _ = pictures[-1].shape
+            raise InputError(
+                f"{file}: is {width}×{height} pixels and {files[0].name} is not; "
+                "expected equal sizes, or a size to resize to."
+            )
+    ids = np.array([file.stem for file in files], np.str_)
+    return ids, np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
+
+
+def _read_npz(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            images = Images(archive["ids"], archive["pixels"])
-    except (KeyError, ValueError, OSError, EOFError, AttributeError) as error:
-        raise InputError(f"{path}: {error}; expected an .npz with ids and pixels.") from None
-    ids, pixels = images
-    n = len(ids) if ids.ndim == 1 else 0
-    if ids.dtype.kind != "U" or n == 0 or len(np.unique(ids)) != n:
+            ids, pixels = archive["ids"], archive["pixels"]
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise InputError(
-            f"{path}: ids are {ids.dtype} {list(ids.shape)}; expected different names."
-        )
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[::3] != (n, 3):
+            f"{path}: not an image archive; expected an .npz with the arrays ids and pixels "
+            "(pickles are never loaded)."
+        ) from None
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise InputError(
-            f"{path}: pixels are {pixels.dtype} {list(pixels.shape)}; "
-            f"expected uint8 [{n}, h, w, 3]."
+            f"{path}: pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [n, h, w, 3]."
         )
-    if size is None or pixels.shape[1:3] == (size, size):
-        return images
-    return Images(ids, np.stack([_squash(Image.fromarray(image), size) for image in pixels]))
-
-
-def _read_folder(folder: Path, size: int | None) -> Images:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"{folder}: holds no {', '.join(SUFFIXES)} files; expected images.")
-    ids = np.array([path.stem for path in paths])
-    if len(np.unique(ids)) != len(ids):
-        names, counts = np.unique(ids, return_counts=True)
+    if ids.dtype.kind != "U" or ids.shape != pixels.shape[:1]:
         raise InputError(
-            f"{folder}: two files are named {names[counts > 1][0]!r}; expected different names."
+            f"{path}: ids are {ids.dtype} {list(ids.shape)} for {len(pixels)} images; "
+            "expected one text each."
         )
-    pixels: list[np.ndarray] = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                pixels.append(_squash(image.convert("RGB"), size))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-            raise InputError(f"{path}: not a readable picture; expected a JPEG or PNG.") from None
-        if pixels[-1].shape != pixels[0].shape:
-            raise InputError(
-                f"{path}: is {list(pixels[-1].shape[:2])} pixels and {paths[0].name} "
-                f"{list(pixels[0].shape[:2])}; expected equally large images."
-            )
-    return Images(ids, np.stack(pixels))
-
-
-def _squash(image: Image.Image, size: int | None) -> np.ndarray:
-    if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    if size is not None and len(pixels) and pixels.shape[1:3] != (size, size):
+        pixels = np.stack([_resize(Image.fromarray(picture), size) for picture in pixels])
+    return ids, pixels

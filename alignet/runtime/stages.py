@@ -63,18 +63,20 @@ def run(
     }
     manifest_path = _manifest_path(artifact)
     manifest = _read_manifest(manifest_path)
+    parts = artifact.parent / f"{artifact.name}.parts"
     if (
         manifest
         and artifact.exists()
         and all(manifest.get(key) == value for key, value in wanted.items())
         and manifest.get("sha256") == file_hash(artifact)
     ):
+        # Left by a process that was killed after it had written the manifest.
+        shutil.rmtree(parts, ignore_errors=True)
         print(f"{artifact.name}: up to date, skipped", file=sys.stderr, flush=True)
         return artifact
     print(f"{artifact.name}: running", file=sys.stderr, flush=True)
     key = hashlib.sha256(_json(wanted).encode()).hexdigest()[:16]
     files.remove_temporaries(artifact)
-    parts = artifact.parent / f"{artifact.name}.parts"
     for stale in parts.glob("*") if parts.is_dir() else ():
         if stale.name != key:
             shutil.rmtree(stale)
