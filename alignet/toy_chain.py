@@ -13,12 +13,15 @@ from alignet.students.pretrain import pretrain
 
 def run(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Draws the world, pretrains a teacher and a base student, and runs every step after them."""
-    world = stages.run(
-        workdir / "toy",
-        lambda out, _: toy.make_world(config.toy, out),
-        config=config.toy,
-        inputs={},
-    ) / "world"
+    world = (
+        stages.run(
+            workdir / "toy",
+            lambda out, _: toy.make_world(config.toy, out),
+            config=config.toy,
+            inputs={},
+        )
+        / "world"
+    )
     things, pool = world / "things" / "images.npz", world / "pool" / "images.npz"
     teacher = pretrained(config, workdir, "teacher")
     base = pretrained(config, workdir, "base")
