@@ -92,8 +92,14 @@ def cross_validate(
       scratch: folder for finished fits; an interrupted run resumes after the last of them.
 
     Raises:
-      InputError: a fold has no triplet to fit on or to score.
+      InputError: a fold has no triplet to fit on or to score, or the grid or the number of folds
+        makes no sense.
     """
+    if config.n_folds < 2 or not config.lambdas or min(config.lambdas) <= 0:
+        raise InputError(
+            f"config.ud has {config.n_folds} folds and lambdas {tuple(config.lambdas)}; expected "
+            "two folds or more and positive lambdas."
+        )
     fold_of = object_folds(len(x), n_folds=config.n_folds, seed=config.seed)
     lambdas = np.sort(np.array(config.lambdas, np.float64))[::-1]
     shape = (len(lambdas), config.n_folds)

@@ -116,7 +116,10 @@ def fit(
     order = np.argsort(compact @ [len(rows) ** 2, len(rows), 1], kind="stable")
     compact = compact[order].astype(np.int32)
     targets = None if p_star is None else np.asarray(p_star, np.float64)[order]
-    solve = {"lbfgs": _solve_lbfgs, "sgd": _solve_sgd}[config.solver]
+    solvers = {"lbfgs": _solve_lbfgs, "sgd": _solve_sgd}
+    if config.solver not in solvers:
+        raise InputError(f"config.ud.solver is {config.solver!r}; expected lbfgs or sgd.")
+    solve = solvers[config.solver]
     W, b = solve(rows, compact, targets, lam, config, start)
     return Transform(np.array(mean), np.array(std), W, b)
 
@@ -185,7 +188,7 @@ def _distance_from_scaled_identity(W: Float[Array, "p p"]) -> Float[Array, ""]:
 def _best_scale(x, triplets, targets) -> float:
     """The a for which W = a I, b = 0 fits best; near zero, where eq. 3 is flat, L-BFGS stalls."""
     some = np.linspace(0, len(triplets) - 1, min(len(triplets), 50_000)).astype(int)
-    s = kernels.pair_similarities(x[triplets[some]])
+    s = kernels.gather_similarities(x @ x.T, triplets[some])
     p = np.eye(3)[np.zeros(len(some), int)] if targets is None else targets[some]
 
     def cross_entropy(log_square):

@@ -51,8 +51,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.vice = human.vice
     config.vice.n_seeds = 3
     config.vice.init_dim = 30
-    config.vice.burn_in, config.vice.window = 500, 300
-    config.vice.max_steps, config.vice.cooldown_steps = 800, 500
+    config.vice.burn_in, config.vice.window = 800, 300
+    config.vice.max_steps, config.vice.cooldown_steps = 2000, 500
     config.vice.batch_size = 2048
     config.p_star = human.p_star
     config.ud = human.ud

@@ -30,9 +30,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.vice.pi = 0.6  # VICE code, README
     config.vice.lr = 0.02  # ours; VICE code: 1e-3 with batches of 128
     config.vice.batch_size = 4096  # ours
-    config.vice.burn_in = 1000  # steps before convergence is looked for; ours
-    config.vice.window = 500  # steps without a change in the number of dimensions; ours
-    config.vice.max_steps = 1500  # ours
+    config.vice.burn_in = 1500  # steps before convergence is looked for; ours
+    config.vice.window = 500  # steps over which the number of dimensions stands still; ours
+    config.vice.tolerance = 0.1  # share of the dimensions that may come and go meanwhile; ours
+    config.vice.max_steps = 4000  # ours
     config.vice.cooldown_steps = 1000  # learning rate to 0 after convergence; ours
     config.vice.check_every = 100  # steps; also of the resumable state
     config.vice.fdr_alpha = 0.05  # VICE code

@@ -209,6 +209,7 @@ def test_leftovers_of_a_kill_are_removed(step, tmp_path):
     step.run()
     assert step.calls == 1 and _names(tmp_path) == before
     (tmp_path / ".out-abc123.npy").write_bytes(b"half")
+    (tmp_path / ".out.npy.manifest-abc123.json").write_bytes(b"{")
     step.run(a=2)
     assert _names(tmp_path) == before
 

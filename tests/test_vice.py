@@ -172,6 +172,7 @@ def _config(**changes):
             "batch_size": 2048,
             "burn_in": 400,
             "window": 300,
+            "tolerance": 0.0,
             "max_steps": 800,
             "cooldown_steps": 400,
             "check_every": 100,
@@ -266,8 +267,12 @@ def test_the_seed_decides(world):
 def test_nothing_to_learn_from_is_an_input_error(world):
     with pytest.raises(InputError, match="99 training choices; VICE expects at least 100"):
         vice.fit(_config(), world[1][:99], 30)
-    with pytest.raises(InputError, match="kept no dimension"):
-        vice.fit(_config(**SHORT | {"min_objects": 30}), world[1], 30)
+
+
+def test_where_nothing_is_beyond_doubt_all_dimensions_are_kept(world, capsys):
+    fitted = vice.fit(_config(**SHORT | {"n_seeds": 1, "min_objects": 30}), world[1], 30)
+    assert "show no dimension beyond doubt" in capsys.readouterr().err
+    assert fitted.posterior.mu.shape == (1, 30, 10) and (fitted.posterior.sigma > 0).all()
 
 
 def test_published_embedding_answers_as_published(shared_data):

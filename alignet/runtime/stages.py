@@ -77,6 +77,7 @@ def run(
     print(f"{artifact.name}: running", file=sys.stderr, flush=True)
     key = hashlib.sha256(_json(wanted).encode()).hexdigest()[:16]
     files.remove_temporaries(artifact)
+    files.remove_temporaries(manifest_path)
     for stale in parts.glob("*") if parts.is_dir() else ():
         if stale.name != key:
             shutil.rmtree(stale)
