@@ -20,9 +20,13 @@ def main(argv: list[str]) -> int:
     # JAX tells at length which accelerators it did not find.
     logging.set_verbosity(logging.WARNING)
     # Imported late: a mistyped option is reported without waiting for JAX.
+    import jax
+
     from alignet import chain
     from evals import report
 
+    # Steps that compile the same program, and a run that goes on, share it.
+    jax.config.update("jax_compilation_cache_dir", os.path.join(WORKDIR.value, ".jax_cache"))
     chain.run(CONFIG.value, WORKDIR.value)
     return report.run(CONFIG.value, WORKDIR.value)
 

@@ -14,7 +14,7 @@ import numpy as np
 from alignet import cross_validation, transform, vice
 from alignet import triplets as kernels
 from alignet.data.embeddings import load_embeddings
-from alignet.data.human import load_triplets, object_ids
+from alignet.data.human import ORDER_FILES, load_triplets, object_ids
 from alignet.errors import InputError
 from alignet.runtime import files, stages
 
@@ -183,6 +183,10 @@ def align(
         cross_validation.save_cross_validation(out, final, folds)
 
     inputs = {"split": workdir / "split.npz", "embeddings": embeddings}
+    # Embeddings with ids are put in the order that these files tell.
+    for name in ORDER_FILES:
+        if (data_dir / "things" / name).is_file():
+            inputs[name] = data_dir / "things" / name
     stages.run(
         workdir / f"{name}.npz",
         step,

@@ -115,7 +115,7 @@ def cross_validate(
             )
         n_held_out[fold], transform = len(held_out), None
         for row, lam in enumerate(lambdas):
-            saved = scratch / f"lambda{lam:g}_fold{fold}.npz"
+            saved = scratch / f"lambda{row}_fold{fold}.npz"
             if saved.is_file():
                 transform = ud.load_transform(saved)
             else:
@@ -133,7 +133,7 @@ def cross_validate(
     others = others.sum(axis=1, keepdims=True) - others
     chosen = np.argmin(others, axis=0)
     transforms = [
-        ud.load_transform(scratch / f"lambda{lambdas[row]:g}_fold{fold}.npz")
+        ud.load_transform(scratch / f"lambda{row}_fold{fold}.npz")
         for fold, row in enumerate(chosen)
     ]
     stacked = [np.stack(parts) for parts in zip(*transforms, strict=True)]

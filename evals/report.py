@@ -61,6 +61,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     results = _plain(found.results) | {"checks": dict(found.checks)} | about
+    for name in ("results.json", "report.html"):
+        files.remove_temporaries(workdir / name)
     files.write_json(workdir / "results.json", results)
     provenance = page.Section("Provenance", [_provenance(about)])
     page.write_page(workdir / "report.html", found.title, [*found.sections, provenance])

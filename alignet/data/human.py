@@ -11,6 +11,8 @@ from jaxtyping import Int
 from alignet.errors import InputError
 from alignet.runtime import files
 
+# Where `object_ids` finds the names, within things/.
+ORDER_FILES = ("unique_id.txt", "sortindex", "images.npz")
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 RELEASE = "the THINGS odd-one-out release (OSF project f5rn6) has it; README.md says where files go"
 

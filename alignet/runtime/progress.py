@@ -17,7 +17,7 @@ def progress(iterable: Iterable | None = None, *, total: int | None = None, desc
         dynamic_ncols=terminal,
         mininterval=0.2 if terminal else 15.0,
         maxinterval=1.0 if terminal else 30.0,
-        leave=terminal,
+        leave=not terminal,
         ascii=not terminal,
         # A log has no carriage return: every update ends its own line.
         bar_format=None
