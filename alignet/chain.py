@@ -184,9 +184,8 @@ def align(
 
     inputs = {"split": workdir / "split.npz", "embeddings": embeddings}
     # Embeddings with ids are put in the order that these files tell.
-    for name in ORDER_FILES:
-        if (data_dir / "things" / name).is_file():
-            inputs[name] = data_dir / "things" / name
+    order = {file: data_dir / "things" / file for file in ORDER_FILES}
+    inputs |= {file: path for file, path in order.items() if path.is_file()}
     stages.run(
         workdir / f"{name}.npz",
         step,

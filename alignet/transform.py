@@ -243,7 +243,7 @@ def _solve_sgd(x, triplets, targets, lam, config, start):
             raise FloatingPointError(f"SGD diverged at lambda {lam:g}; lower config.ud.sgd.lr.")
         since_best = 0 if value < best - config.sgd.min_delta else since_best + 1
         best = min(best, value)
-        bar.set_postfix_str(f"loss {value:.4f}")
+        bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
         if number + 1 >= config.sgd.min_epochs and since_best >= config.sgd.patience:
             break
     bar.close()

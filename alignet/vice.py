@@ -211,7 +211,8 @@ def _fit_seed(
         if cooldown_from < 0 and (_is_stable(history, config) or step >= config.max_steps):
             cooldown_from = step
             bar.total = step + config.cooldown_steps
-        bar.set_postfix_str(f"CE {cross_entropy:.4f}, KL/n {kl:.4f}, {len(kept)} dimensions")
+        text = f"CE {cross_entropy:.4f}, KL/n {kl:.4f}, {len(kept)} dimensions"
+        bar.set_postfix_str(text, refresh=False)
         bar.update(chunk)
         if saved:
             leaves = {f"leaf{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))}

@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.vice = ml_collections.ConfigDict()
     config.vice.seed = 0
-    config.vice.n_seeds = 8  # ours: components of the posterior
+    config.vice.n_seeds = 12  # ours: components of the posterior
     config.vice.init_dim = 50  # ours; VICE code: 100 for 30 times the choices
     config.vice.init_scale = 1.0  # ours
     config.vice.spike = 0.25  # VICE code
