@@ -97,10 +97,10 @@ def test_duplicate_ids(tmp_path, images):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"pixels": np.zeros((2, 4, 4, 3), np.uint8)}, "not an image archive"),
+        ({"pixels": np.zeros((2, 4, 4, 3), np.uint8)}, "ids is not a file .* ids and pixels"),
         (
             {"ids": np.array(["a", 1], object), "pixels": np.zeros((2, 4, 4, 3), np.uint8)},
-            "pickles",
+            "plain arrays",
         ),
         ({"ids": np.array(["a", "b"]), "pixels": np.zeros((2, 4, 4, 3))}, "pixels are float64"),
         ({"ids": np.array(["a", "b"]), "pixels": np.zeros((2, 4, 4), np.uint8)}, r"\[2, 4, 4\]"),
@@ -121,8 +121,8 @@ def test_what_is_no_archive_or_folder(tmp_path):
     with pytest.raises(InputError, match="holds no images"):
         load_images(tmp_path)
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match=r"one\.npy: not an image archive"):
+    with pytest.raises(InputError, match=r"one\.npy: not a whole"):
         load_images(tmp_path / "one.npy")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(InputError, match=r"text\.npz: not an image archive"):
+    with pytest.raises(InputError, match=r"text\.npz: not a whole"):
         load_images(tmp_path / "text.npz")

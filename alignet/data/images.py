@@ -1,7 +1,5 @@
 """Images with names, from one `.npz` or from a folder of picture files."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from alignet.errors import InputError
-from alignet.runtime.files import write_npz
+from alignet.runtime.files import read_npz, write_npz
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -87,14 +85,7 @@ def _read_folder(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_npz(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            ids, pixels = archive["ids"], archive["pixels"]
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise InputError(
-            f"{path}: not an image archive; expected an .npz with the arrays ids and pixels "
-            "(pickles are never loaded)."
-        ) from None
+    ids, pixels = read_npz(path, ("ids", "pixels"), expected="expected the arrays ids and pixels")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise InputError(
             f"{path}: pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [n, h, w, 3]."

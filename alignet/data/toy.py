@@ -8,7 +8,6 @@ that the chain reports on this world can be checked against the truth.
 """
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +108,7 @@ def heldout_leaves(share: float, rng: np.random.Generator) -> Bool[np.ndarray, "
 
 
 def draw_factors(leaf: Int[np.ndarray, "n"], rng: np.random.Generator) -> Factors:
-    """Draws colour, texture and background for images of given leaves."""
+    """Draws colour, texture and background for images of given leaves; see `HABIT`."""
     n, families = len(leaf), len(FAMILIES)
     family = leaf // (len(LEAVES) // families)
     others = []
@@ -154,9 +153,8 @@ def _draw(factors: Factors, rng: np.random.Generator, size: int) -> np.ndarray:
     inside = np.clip(0.5 - _signed_distance(factors.leaf, x, y) / pixel, 0, 1)[..., None]
 
     noise = rng.standard_normal(x.shape, dtype=np.float32)
-    light = 0.5 + 0.5 * _texture(
-        factors.texture, u + vary(-0.04, 0.04), v + vary(-0.04, 0.04), noise
-    )
+    weave = u + vary(-0.04, 0.04), v + vary(-0.04, 0.04)
+    light = 0.5 + 0.5 * _texture(factors.texture, *weave, noise)
     ink = COLOURS[factors.colour][:, None, None] * (vary(0.85, 1.05) * light)[..., None]
     first, second = BACKGROUND_COLOURS[factors.background].swapaxes(0, 1)[:, :, None, None]
     blend = _blend(factors.background, u - vary(-0.3, 0.3), v - vary(-0.3, 0.3), noise)[..., None]
@@ -194,9 +192,7 @@ def _arc(x: np.ndarray, y: np.ndarray, opening: float, half_width: np.ndarray) -
     return np.maximum(ring, r * np.sin(from_edge))
 
 
-def _solid(
-    x: np.ndarray, y: np.ndarray, form: tuple[int, float], breadth: np.ndarray
-) -> np.ndarray:
+def _solid(x: np.ndarray, y: np.ndarray, form: tuple, breadth: np.ndarray) -> np.ndarray:
     corners, turn = form
     edges = []
     for edge in range(corners):
@@ -216,9 +212,7 @@ def _cross(x: np.ndarray, y: np.ndarray, arms: int, half_width: np.ndarray) -> n
     return np.minimum.reduce(bars)
 
 
-_SHAPES: dict[str, Callable[..., np.ndarray]] = {
-    "flower": _flower, "arc": _arc, "solid": _solid, "cross": _cross
-}  # fmt: skip
+_SHAPES = {"flower": _flower, "arc": _arc, "solid": _solid, "cross": _cross}
 
 
 def _texture(texture: np.ndarray, u: np.ndarray, v: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -238,15 +232,11 @@ def _blend(background: np.ndarray, u: np.ndarray, v: np.ndarray, noise: np.ndarr
     stains = sum(np.roll(noise, shift, axis=1) for shift in range(-2, 3))
     stains = sum(np.roll(stains, shift, axis=2) for shift in range(-2, 3))
     patterns = {
-        "night": np.zeros_like(noise),
-        "meadow": 0.5 + 8 * (v - 0.2),
-        "dusk": np.exp(-2 * (u**2 + v**2)),
-        "paper": np.zeros_like(noise),
-        "planks": 0.5 + 3 * np.sin(8 * v),
-        "lawn": 0.5 + 0.15 * stains,
-        "concrete": 0.5 + 0.15 * stains,
-        "curtain": 0.5 + 3 * np.sin(8 * u),
-    }
+        "meadow": 0.5 + 8 * (v - 0.2), "dusk": np.exp(-2 * (u**2 + v**2)),
+        "planks": 0.5 + 3 * np.sin(8 * v), "curtain": 0.5 + 3 * np.sin(8 * u),
+        "lawn": 0.5 + 0.15 * stains, "concrete": 0.5 + 0.15 * stains,
+        "paper": np.zeros_like(noise), "night": np.zeros_like(noise),
+    }  # fmt: skip
     masks = [background[:, None, None] == index for index in range(len(BACKGROUNDS))]
     return np.clip(np.select(masks, [patterns[name] for name in BACKGROUNDS]), 0, 1)
 
@@ -384,9 +374,11 @@ def make_world(config: Any, workdir: str | Path) -> Path:
         concepts, distinct_triplets(seen, config.n_triplets + config.n_test, people), people
     )
     heldout_triplets = ask(concepts, distinct_triplets(unseen, config.n_test, people), people)
-    _write_triplets(world / "things" / "triplets.txt", triplets[: config.n_triplets])
-    _write_triplets(world / "things" / "test_triplets.txt", triplets[config.n_triplets :])
-    _write_triplets(world / "things" / "heldout_triplets.txt", heldout_triplets)
+    fitted, new = np.split(triplets, [config.n_triplets])
+    files = {"triplets": fitted, "test_triplets": new, "heldout_triplets": heldout_triplets}
+    for name, rows in files.items():
+        with atomic_path(world / "things" / f"{name}.txt") as temporary:
+            np.savetxt(temporary, rows, fmt="%d")
 
     pool_factors = draw_factors(pool.choice(np.flatnonzero(~heldout_leaf), config.n_pool), pool)
     pixels = draw(pool_factors, pool, image_size=config.image_size)
@@ -406,8 +398,3 @@ def make_world(config: Any, workdir: str | Path) -> Path:
 
 def _names(leaf: np.ndarray) -> np.ndarray:
     return np.array([f"{LEAVES[index]}_{row:05d}" for row, index in enumerate(leaf)])
-
-
-def _write_triplets(path: Path, triplets: np.ndarray) -> None:
-    with atomic_path(path) as temporary:
-        np.savetxt(temporary, triplets, fmt="%d")

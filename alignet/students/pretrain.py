@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, UInt8
 
+from alignet.errors import InputError
 from alignet.runtime.progress import progress
 from alignet.students import Params, Student, init, network, preprocess
 
@@ -37,8 +38,15 @@ def pretrain(
 
     Returns:
       The network's parameters, and the loss of every step.
+
+    Raises:
+      InputError: a factor has no labels, or the images do not fit the network.
     """
     weights = dict(config.factors)
+    if not weights or not weights.keys() <= labels.keys():
+        raise InputError(
+            f"factors to pretrain on are {sorted(weights)}; expected some of {sorted(labels)}."
+        )
     labels = {name: jnp.asarray(labels[name]) for name in weights}
     images = jnp.asarray(images)
     net_key, batch_key = jax.random.split(jax.random.key(config.seed))
