@@ -26,7 +26,8 @@ def main(argv: list[str]) -> int:
     from evals import report
 
     # Steps that compile the same program, and a run that goes on, share it.
-    jax.config.update("jax_compilation_cache_dir", os.path.join(WORKDIR.value, ".jax_cache"))
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", os.path.join(WORKDIR.value, "compiled"))
     chain.run(CONFIG.value, WORKDIR.value)
     return report.run(CONFIG.value, WORKDIR.value)
 

@@ -32,10 +32,17 @@ def get_config() -> ml_collections.ConfigDict:
     config.teacher.seed = 0
     config.teacher.n_images = 20_000
     config.teacher.batch_size = 64
-    config.teacher.steps, config.teacher.warmup_steps = 1200, 100
+    config.teacher.steps, config.teacher.warmup_steps = 1500, 100
     config.teacher.peak_lr = 4e-3
     config.teacher.factors = ml_collections.ConfigDict(
-        {"texture": 1.0, "colour": 1.0, "background": 1.0, "slender": 1.0, "basic": 1.0}
+        {
+            "texture": 1.0,
+            "colour": 1.0,
+            "background": 1.0,
+            "slender": 1.0,
+            "basic": 1.0,
+            "superordinate": 1.0,
+        }
     )
     config.base = ml_collections.ConfigDict()
     config.base.variant, config.base.pool = "mu/8", "gap"
