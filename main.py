@@ -17,6 +17,11 @@ def main(argv: list[str]) -> int:
         raise InputError(f"unexpected argument {argv[1]!r}; options look like --config=FILE.")
     if CONFIG.value is None or not WORKDIR.value:
         raise InputError("--config=configs/NAME.py and --workdir=FOLDER are both expected.")
+    try:
+        CONFIG.value.to_dict()
+    except OSError as error:
+        # A file that could not be loaded is reported only now, when it is first looked at.
+        raise InputError(f"bad --config: {error}") from None
     # JAX tells at length which accelerators it did not find.
     logging.set_verbosity(logging.WARNING)
     # Imported late: a mistyped option is reported without waiting for JAX.

@@ -260,3 +260,18 @@ def _assert_nothing_half_written(workdir):
         parts = {name for name in names if name.endswith(".parts")}
         assert names - parts == artifacts | {f"{name}.manifest.json" for name in artifacts}
         assert not any(path.is_file() for part in parts for path in (workdir / part).rglob("*"))
+
+
+def test_a_recipe_that_is_not_there_is_named(environment, tmp_path):
+    """Without any override the file is first looked at by `main`, not by the flags."""
+    done = subprocess.run(
+        [sys.executable, "main.py", "--config=configs/thing.py", f"--workdir={tmp_path / 'run'}"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and "configs/thing.py" in done.stderr
+    assert not (tmp_path / "run").exists()
