@@ -138,7 +138,7 @@ def test_a_changed_choice_of_lambdas_runs_only_what_depends_on_it(uninterrupted,
 
 
 @pytest.mark.parametrize(
-    "checkpoint", ["vice.npz.parts/*/seed1.npz", "ud_hard.npz.parts/*/lambda0.1_fold1.npz"]
+    "checkpoint", ["vice.npz.parts/*/seed1.npz", "ud_hard.npz.parts/*/lambda0_fold1.npz"]
 )
 def test_killed_and_run_again(uninterrupted, run, made, environment, tmp_path, checkpoint):
     process = subprocess.Popen(

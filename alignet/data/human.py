@@ -2,7 +2,6 @@
 
 import io
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -102,17 +101,16 @@ def object_ids(data_dir: str | Path) -> np.ndarray | None:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
         raise InputError(
             f"{path}: not a plain NumPy array (pickles are never loaded); expected integers [n, 3]."
         ) from None
-    if not (
-        isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer) and array.ndim == 2
-    ):
+    if not (np.issubdtype(array.dtype, np.integer) and array.ndim == 2):
         raise InputError(
-            f"{path}: has shape {getattr(array, 'shape', None)} and type "
-            f"{getattr(array, 'dtype', None)}; expected integers of shape [n, 3]."
+            f"{path}: has shape {array.shape} and type {array.dtype}; expected integers of shape "
+            "[n, 3]."
         )
     if array.shape[1] != 3:
         raise InputError(f"{path}: has {array.shape[1]} columns; expected 3, the odd one out last.")
