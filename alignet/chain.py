@@ -1,29 +1,21 @@
 """The chain: human choices → VICE → UD → clusters → triplets → students, one artifact a step.
 
-A configuration without `student` stops after UD (`configs/things.py`); one with `toy` draws its own
-world and pretrains its own networks first (`configs/demo.py`). The scores come afterwards, from the
-artifacts alone, in `evals.report`.
+With people's data it stops after UD (`configs/things.py`). With `config.toy` it draws its own world
+and pretrains its own networks first, and goes on to aligned students (`configs/demo.py`). The
+scores come afterwards, from the artifacts alone, in `evals.report`.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import ml_collections
-import numpy as np
 
-from alignet import cross_validation, transform, vice
-from alignet import triplets as kernels
+from alignet import human_side, student_side
+from alignet.data import toy
 from alignet.data.embeddings import load_embeddings
-from alignet.data.human import ORDER_FILES, load_triplets, object_ids
 from alignet.errors import InputError
-from alignet.runtime import files, stages
-
-
-class Split(NamedTuple):
-    """Human choices, those that are fitted and those that only score; odd one out last."""
-
-    train: np.ndarray
-    held_out: np.ndarray
+from alignet.runtime import stages
+from alignet.students import Student, save_weights
+from alignet.students.pretrain import pretrain
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
@@ -35,31 +27,15 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     if config.get("toy"):
-        # Imported only here: people's data needs no networks.
-        from alignet import toy_chain
-
-        toy_chain.run(config, workdir)
+        from_toy_world(config, workdir)
     else:
-        human_side(config, workdir, data_dir=data_dir(config))
+        from_people(config, workdir, data_dir=human_side.data_dir(config))
 
 
-def data_dir(config: ml_collections.ConfigDict) -> Path:
-    """The folder of public data that the configuration names."""
-    if not config.data_dir:
-        raise InputError(
-            "config.data_dir is empty; expected the folder with things/triplets.txt, as in "
-            "--config.data_dir=/path/to/data (README.md says how to get the data)."
-        )
-    folder = Path(config.data_dir)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected the data_dir with things/ in it.")
-    return folder
-
-
-def human_side(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: Path) -> None:
+def from_people(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: Path) -> None:
     """People's choices and a model's embeddings of the same objects → VICE → UD."""
     embeddings = data_dir / config.embeddings
-    n_objects = len(object_embeddings(embeddings, data_dir=data_dir).matrix)
+    n_objects = len(human_side.object_embeddings(embeddings, data_dir=data_dir).matrix)
     published = data_dir / config.published_concepts if config.published_concepts else None
     if published and published.is_file():
         rows = len(load_embeddings(published).matrix)
@@ -67,135 +43,84 @@ def human_side(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: Pa
             raise InputError(
                 f"{published}: has {rows} rows; expected {n_objects}, as {embeddings} has."
             )
-    split(config, workdir, triplets=data_dir / config.triplets, n_objects=n_objects)
-    posterior(config, workdir, n_objects=n_objects)
+    human_side.split(config, workdir, triplets=data_dir / config.triplets, n_objects=n_objects)
+    human_side.posterior(config, workdir, n_objects=n_objects)
     for name, targets in (("soft", workdir / "p_star.npy"), ("hard", None)):
-        align(config, workdir, f"ud_{name}", embeddings, targets=targets, data_dir=data_dir)
-    if published and published.is_file():
-        stages.run(
-            workdir / "p_star_published.npy",
-            lambda out, _: np.save(out, published_p_star(published, load_split(workdir).train)),
-            config={},
-            inputs={"concepts": published, "split": workdir / "split.npz"},
+        human_side.align(
+            config, workdir, f"ud_{name}", embeddings, targets=targets, data_dir=data_dir
         )
-        align(
+    if published and published.is_file():
+        p_star = human_side.published_p_star(workdir, concepts=published)
+        human_side.align(
             config,
             workdir,
             "ud_published",
             embeddings,
-            targets=workdir / "p_star_published.npy",
+            targets=p_star,
             data_dir=data_dir,
         )
 
 
-def object_embeddings(path: Path, *, data_dir: Path):
-    """A model's embeddings of the THINGS objects, in the order that the triplets count in."""
-    return load_embeddings(path, ids=object_ids(data_dir))
+def from_toy_world(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """A toy world, its people and pretrained networks → VICE → UD → aligned students."""
+    world = (
+        stages.run(
+            workdir / "toy",
+            lambda out, _: toy.make_world(config.toy, out),
+            config=config.toy,
+            inputs={},
+        )
+        / "world"
+    )
+    things, pool = world / "things" / "images.npz", world / "pool" / "images.npz"
+    teacher = pretrained(config, workdir, "teacher")
+    base = pretrained(config, workdir, "base")
+
+    ############################## People → the aligned teacher ##############################
+    teacher_things = student_side.embed(workdir, "teacher_things", weights=teacher, images=things)
+    base_things = student_side.embed(workdir, "base_things", weights=base, images=things)
+    n_objects = config.toy.n_things
+    choices = world / "things" / "triplets.txt"
+    human_side.split(config, workdir, triplets=choices, n_objects=n_objects)
+    human_side.posterior(config, workdir, n_objects=n_objects)
+    p_star = workdir / "p_star.npy"
+    for name, embeddings in (("ud_teacher", teacher_things), ("ud_base", base_things)):
+        human_side.align(config, workdir, name, embeddings, targets=p_star, data_dir=world)
+
+    ############################## The teacher → students ##############################
+    original = student_side.embed(workdir, "teacher_pool", weights=teacher, images=pool)
+    teachers = {
+        "distilled": student_side.standardise(workdir, "teacher_pool_scaled", embeddings=original),
+        "aligned": student_side.align_embeddings(
+            workdir, "teacher_pool_aligned", embeddings=original, ud=workdir / "ud_teacher.npz"
+        ),
+    }
+    for name, embeddings in teachers.items():
+        clusters = student_side.cluster(
+            config.clusters, workdir, f"clusters_{name}", embeddings=embeddings
+        )
+        triplets = student_side.draw_triplets(
+            config.sampling,
+            workdir,
+            f"triplets_{name}",
+            embeddings=embeddings,
+            clusters=clusters,
+        )
+        weights = student_side.make_student(
+            config.distill, workdir, name, weights=base, images=pool, triplets=triplets
+        )
+        student_side.embed(workdir, f"{name}_things", weights=weights, images=things)
 
 
-def split(
-    config: ml_collections.ConfigDict, workdir: Path, *, triplets: Path, n_objects: int
-) -> None:
-    """Puts aside a random share of the choices, for scores only."""
+def pretrained(config: ml_collections.ConfigDict, workdir: Path, name: str) -> Path:
+    """Pretrains a network on labelled images of the world; its weights in big_vision's layout."""
+    recipe = config[name]
 
     def step(out: Path, _: Path) -> None:
-        choices = load_triplets(triplets, n_objects=n_objects)
-        order = np.random.default_rng(config.seed).permutation(len(choices))
-        n_held_out = round(len(choices) * config.held_out_share)
-        if not 0 < n_held_out < len(choices):
-            raise InputError(
-                f"{triplets}: a share of {config.held_out_share} of {len(choices)} choices leaves "
-                "none to fit or none to score; expected more choices or another held_out_share."
-            )
-        held_out, train = np.split(choices[order], [n_held_out])
-        files.write_npz(out, train=train, held_out=held_out)
+        images, labels = toy.pretraining_set(config.toy, recipe.n_images)
+        student = Student(recipe.variant, config.toy.image_size, recipe.pool)
+        params, _ = pretrain(student, images, labels, recipe)
+        save_weights(out, student, params)
 
-    stages.run(
-        workdir / "split.npz",
-        step,
-        config={"seed": config.seed, "share": config.held_out_share, "n_objects": n_objects},
-        inputs={"triplets": triplets},
-    )
-
-
-def load_split(workdir: Path) -> Split:
-    """Reads the choices that `split` put apart."""
-    with np.load(workdir / "split.npz", allow_pickle=False) as archive:
-        return Split(archive["train"], archive["held_out"])
-
-
-def posterior(config: ml_collections.ConfigDict, workdir: Path, *, n_objects: int) -> None:
-    """Fits VICE to the training choices and evaluates p* for them."""
-    inputs = {"split": workdir / "split.npz"}
-    stages.run(
-        workdir / "vice.npz",
-        lambda out, scratch: vice.save_posterior(
-            out, vice.fit(config.vice, load_split(workdir).train, n_objects, scratch=scratch)
-        ),
-        config={"vice": config.vice, "n_objects": n_objects},
-        inputs=inputs,
-    )
-    stages.run(
-        workdir / "p_star.npy",
-        lambda out, _: np.save(
-            out,
-            vice.p_star(
-                vice.load_posterior(workdir / "vice.npz").posterior,
-                load_split(workdir).train,
-                **config.p_star,
-            ),
-        ),
-        config=config.p_star,
-        inputs=inputs | {"vice": workdir / "vice.npz"},
-    )
-
-
-def align(
-    config: ml_collections.ConfigDict,
-    workdir: Path,
-    name: str,
-    embeddings: Path,
-    *,
-    targets: Path | None,
-    data_dir: Path,
-) -> None:
-    """Cross-validates λ over folds of objects, then fits UD to all training choices.
-
-    Held-out scores of the folds use all choices whose three objects are in the fold: the choices
-    that VICE was fitted to among them were seen by VICE, but by no step that saw their objects'
-    embeddings.
-    """
-
-    def step(out: Path, scratch: Path) -> None:
-        x = object_embeddings(embeddings, data_dir=data_dir).matrix
-        choices = load_split(workdir)
-        p_star = None if targets is None else np.load(targets, allow_pickle=False)
-        folds = cross_validation.cross_validate(
-            x,
-            choices.train,
-            p_star,
-            np.concatenate(choices),
-            config=config.ud,
-            scratch=scratch,
-        )
-        lam = float(folds.lambdas[folds.best])
-        final = transform.fit(x, choices.train, p_star, lam=lam, config=config.ud)
-        cross_validation.save_cross_validation(out, final, folds)
-
-    inputs = {"split": workdir / "split.npz", "embeddings": embeddings}
-    # Embeddings with ids are put in the order that these files tell.
-    order = {file: data_dir / "things" / file for file in ORDER_FILES}
-    inputs |= {file: path for file, path in order.items() if path.is_file()}
-    stages.run(
-        workdir / f"{name}.npz",
-        step,
-        config=config.ud,
-        inputs=inputs | ({} if targets is None else {"p_star": targets}),
-    )
-
-
-def published_p_star(concepts: Path, triplets: np.ndarray) -> np.ndarray:
-    """Probabilities from a point estimate of the concept embedding, whose σ was not published."""
-    y = load_embeddings(concepts).matrix
-    s = kernels.gather_similarities(kernels.similarity_matrix(y), triplets)
-    return np.exp(kernels.log_probabilities(s))
+    settings = {"toy": config.toy.to_dict(), name: recipe.to_dict()}
+    return stages.run(workdir / f"{name}.npz", step, config=settings, inputs={})

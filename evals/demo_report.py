@@ -12,9 +12,9 @@ from alignet.data.embeddings import load_embeddings
 from alignet.data.human import load_triplets
 from alignet.data.images import load_images
 from alignet.data.toy import choice_probabilities
-from evals import figures, human_side, intervals, page, rsa, uncertainty
+from evals import figures, human_scores, intervals, page, rsa, uncertainty
+from evals.findings import Findings
 from evals.intervals import Measured
-from evals.report import Report
 from evals.things import CHANCE
 
 TITLE = "The AligNet chain on a toy world with known truth"
@@ -42,12 +42,12 @@ class Truth(NamedTuple):
     ceilings: dict[str, float]
 
 
-def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
+def build(config: ml_collections.ConfigDict, workdir: Path) -> Findings:
     """Scores the artifacts of the toy chain against the truth."""
     things = workdir / "toy" / "world" / "things"
     truth = load_truth(workdir)
     z = representations(workdir)
-    vice_scores = human_side.score_vice(config, workdir)
+    vice_scores = human_scores.score_vice(config, workdir)
     tests = {key: load_triplets(things / file) for key, (file, _) in TESTS.items()}
     gram = {name: kernels.similarity_matrix(x) for name, x in z.items()}
     s = {
@@ -55,7 +55,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
         for key, triplets in tests.items()
     }
     accuracy = {
-        key: {name: human_side.accuracy(part) for name, part in by_model.items()}
+        key: {name: human_scores.accuracy(part) for name, part in by_model.items()}
         for key, by_model in s.items()
     }
 
@@ -108,11 +108,11 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
     sections = [
         _world_section(config, workdir, truth, tests["odd_one_out"], s["odd_one_out"]),
         _table_section(rows, accuracy, truth),
-        human_side.vice_section(vice_scores, workdir),
+        human_scores.vice_section(vice_scores, workdir),
         _steps_section(workdir),
         _similarity_section(workdir, truth, z),
     ]
-    return Report(TITLE, results, rows, notes, sections, checks(s, recovered, vice_scores, truth))
+    return Findings(TITLE, results, rows, notes, sections, checks(s, recovered, vice_scores, truth))
 
 
 def load_truth(workdir: Path) -> Truth:
@@ -192,7 +192,7 @@ def people_uncertainty(
 def checks(
     s: dict[str, dict[str, np.ndarray]],
     recovered: Measured,
-    vice_scores: human_side.ViceScores,
+    vice_scores: human_scores.ViceScores,
     truth: Truth,
 ) -> dict[str, bool]:
     """What must come out if every step works.
@@ -321,7 +321,7 @@ def _steps_section(workdir: Path) -> page.Section:
     return page.Section(
         "UD and the clusters",
         [
-            human_side.lambda_picture(
+            human_scores.lambda_picture(
                 folds,
                 "Accuracy on held-out objects against the strength λ of the regulariser, targets "
                 "p*; 95 % intervals. Ringed: the λ with the smallest held-out cross-entropy.",

@@ -2,37 +2,16 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_collections
 
 from alignet.runtime import files, stages
-from evals import page
+from evals import demo_report, page, things_report
 from evals.intervals import Measured
 from evals.table import table
-
-
-class Report(NamedTuple):
-    """What a run found.
-
-    Attributes:
-      title: of the page.
-      results: for results.json; a `Measured` becomes value, low, high, n.
-      rows: of the table for the terminal.
-      notes: sentences under that table.
-      sections: of the page.
-      checks: what must hold for the run to count as right, by description; empty if the truth is
-        not known.
-    """
-
-    title: str
-    results: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
-    notes: Sequence[str]
-    sections: Sequence[page.Section]
-    checks: Mapping[str, bool]
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
@@ -41,12 +20,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     Returns:
       Exit status: 1 if a check failed.
     """
-    # Each knows its own recipe's artifacts.
-    if config.get("toy"):
-        from evals import demo_report as recipe
-    else:
-        from evals import things_report as recipe
     workdir = Path(workdir)
+    recipe = demo_report if config.get("toy") else things_report
     found = recipe.build(config, workdir)
     about = {
         "config": config.to_dict(),

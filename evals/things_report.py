@@ -5,10 +5,10 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from alignet import chain, cross_validation
+from alignet import cross_validation, human_side
 from alignet import triplets as kernels
-from evals import figures, human_side, intervals, page
-from evals.report import Report
+from evals import figures, human_scores, intervals, page
+from evals.findings import Findings
 from evals.things import CEILING, CHANCE
 
 TITLE = "From people's odd-one-out choices to an aligned representation"
@@ -20,13 +20,13 @@ NAMES = {
 }
 
 
-def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
+def build(config: ml_collections.ConfigDict, workdir: Path) -> Findings:
     """Scores the artifacts of the human side."""
-    data_dir = chain.data_dir(config)
-    x = chain.object_embeddings(data_dir / config.embeddings, data_dir=data_dir).matrix
+    data_dir = human_side.data_dir(config)
+    x = human_side.object_embeddings(data_dir / config.embeddings, data_dir=data_dir).matrix
     x = np.asarray(x, np.float64)
-    vice_scores = human_side.score_vice(config, workdir)
-    held_out = human_side.held_out_objects(config, workdir, len(x))
+    vice_scores = human_scores.score_vice(config, workdir)
+    held_out = human_scores.held_out_objects(config, workdir, len(x))
 
     folds, s = {}, {}
     original = kernels.similarity_matrix(x)
@@ -35,9 +35,9 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
         path = workdir / f"{name}.npz"
         if name != "original" and path.is_file():
             folds[name] = cross_validation.load_cross_validation(path)
-            s[name] = human_side.ud_similarities(folds[name], x, held_out)
-    everywhere = {name: human_side.accuracy(part) for name, part in s.items()}
-    unseen = {name: human_side.accuracy(part[held_out.unseen]) for name, part in s.items()}
+            s[name] = human_scores.ud_similarities(folds[name], x, held_out)
+    everywhere = {name: human_scores.accuracy(part) for name, part in s.items()}
+    unseen = {name: human_scores.accuracy(part[held_out.unseen]) for name, part in s.items()}
 
     def cross_entropy(name: str) -> float | None:
         return None if name == "original" else float(kernels.cross_entropy(s[name]).mean())
@@ -110,7 +110,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
                 "The same numbers. Dashed: guessing; the ceiling is the published consistency of "
                 "THINGS' participants with each other.",
             ),
-            human_side.lambda_picture(
+            human_scores.lambda_picture(
                 {name.removeprefix("ud_"): cv for name, cv in folds.items()},
                 "Accuracy on held-out objects against the strength λ of the regulariser, for soft "
                 "targets (p* of our VICE), hard ones (the choices) and p* of the published means; "
@@ -120,6 +120,6 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Report:
             ),
         ],
     )
-    return Report(
-        TITLE, results, rows, notes, [ud, human_side.vice_section(vice_scores, workdir)], {}
+    return Findings(
+        TITLE, results, rows, notes, [ud, human_scores.vice_section(vice_scores, workdir)], {}
     )

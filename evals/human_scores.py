@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from alignet import chain, cross_validation, vice
+from alignet import cross_validation, human_side, vice
 from alignet import triplets as kernels
 from evals import calibration, figures, intervals, page
 from evals.intervals import Measured
@@ -34,7 +34,7 @@ class ViceScores(NamedTuple):
 def score_vice(config: ml_collections.ConfigDict, workdir: Path) -> ViceScores:
     """Scores the posterior on the choices put aside."""
     posterior = vice.load_posterior(workdir / "vice.npz").posterior
-    held_out = chain.load_split(workdir).held_out
+    held_out = human_side.load_split(workdir).held_out
     components = [
         vice.p_star(vice.Posterior(mu[None], sigma[None]), held_out, **config.p_star)
         for mu, sigma in zip(*posterior, strict=True)
@@ -101,7 +101,7 @@ class HeldOut(NamedTuple):
 
 def held_out_objects(config: ml_collections.ConfigDict, workdir: Path, n_objects: int) -> HeldOut:
     """Finds the choices that cross-validation scored."""
-    train, unseen = chain.load_split(workdir)
+    train, unseen = human_side.load_split(workdir)
     triplets = np.concatenate([train, unseen])
     fold_of = cross_validation.object_folds(
         n_objects, n_folds=config.ud.n_folds, seed=config.ud.seed
