@@ -125,7 +125,7 @@ def load_peterson(data_dir: str | Path) -> list[HumanSet]:
         raise InputError(f"{names}: not JSON; expected lists of file names by set.") from None
     try:
         # A plain array in its place has no members, hence TypeError.
-        with np.load(matrices, allow_pickle=False) as archive:
+        with open(matrices, "rb") as file, np.load(file, allow_pickle=False) as archive:
             similarity = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error):
         raise InputError(

@@ -1,6 +1,5 @@
 """Is a model unsure where people are?"""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,10 +89,11 @@ def load_human(path: str | Path, *, n: int) -> Float[np.ndarray, " n"]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {expected}.")
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        with open(path, "rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
         raise InputError(f"{path}: not a whole .npy file of plain numbers; {expected}.") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+    if values.dtype.kind != "f":
         raise InputError(f"{path}: holds no floats; {expected}.")
     if values.shape not in ((n,), (n, 3)):
         raise InputError(f"{path}: has shape {list(values.shape)}; {expected}.")

@@ -135,7 +135,8 @@ def test_save_writes_what_the_name_says(tmp_path):
     figure = draw_elbow()
     figures.save(figure, tmp_path / "a.png")
     figures.save(figure, tmp_path / "a.svg")
-    assert Image.open(tmp_path / "a.png").size[0] == 1200
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] == 1200
     assert b"<svg" in (tmp_path / "a.svg").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg"]
 

@@ -122,23 +122,26 @@ def _read(path: Path) -> Embeddings:
         "expected a float matrix [n, p], or `ids` and `embeddings` in an .npz."
     )
     try:
-        # Memory-mapping leaves an .npz alone: its members are read when they are asked for.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        with open(path, "rb") as file:
+            if file.read(2) == b"PK":
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    return _read_archive(path, archive)
+        return Embeddings(None, np.lib.format.open_memmap(path, mode="r"))
+    except InputError:
+        raise
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise damaged from None
-    if isinstance(loaded, np.ndarray):
-        return Embeddings(None, loaded)
-    with loaded as archive:
-        absent = [key for key in ("ids", "embeddings") if key not in archive.files]
-        if absent:
-            raise InputError(
-                f"{path}: has no array {' and no array '.join(absent)}, only "
-                f"{_first(archive.files) or 'nothing'}; expected `ids` and `embeddings`."
-            )
-        try:
-            return Embeddings(archive["ids"], archive["embeddings"])
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error):
-            raise damaged from None
+
+
+def _read_archive(path: Path, archive: np.lib.npyio.NpzFile) -> Embeddings:
+    absent = [key for key in ("ids", "embeddings") if key not in archive.files]
+    if absent:
+        raise InputError(
+            f"{path}: has no array {' and no array '.join(absent)}, only "
+            f"{_first(archive.files) or 'nothing'}; expected `ids` and `embeddings`."
+        )
+    return Embeddings(archive["ids"], archive["embeddings"])
 
 
 def _check_matrix(path: Path, matrix: np.ndarray) -> None:

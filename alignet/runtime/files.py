@@ -78,7 +78,8 @@ def read_npz(path: str | Path, names: Sequence[str], *, expected: str) -> list[n
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; {expected}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: given a name, NumPy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return [archive[name] for name in names]
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}; {expected}.") from None
