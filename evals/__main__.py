@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from alignet.data.embeddings import Embeddings, load_embeddings, select
 from alignet.data.human import load_triplets, object_ids
@@ -167,10 +165,9 @@ class Model:
         from alignet.data.images import load_images
 
         student, params = self.student
-        images = load_images(path)
+        images = load_images(path, size=student.image_size)
         self.record(path)
-        pixels = squashed(images.pixels, student.image_size)
-        return Embeddings(images.ids, students.embed(student, params, pixels))
+        return Embeddings(images.ids, students.embed(student, params, images.pixels))
 
     def transformed(self, matrix: np.ndarray) -> np.ndarray:
         if self.transform is None:
@@ -179,14 +176,6 @@ class Model:
 
         with naming(self.path):
             return apply_transform(self.transform, matrix)
-
-
-def squashed(pixels: UInt8[np.ndarray, "n h w 3"], side: int) -> UInt8[np.ndarray, "n s s 3"]:
-    """Resizes to squares by cubic interpolation, without cropping, as the official code does."""
-    if pixels.shape[1:3] == (side, side):
-        return pixels
-    images = (Image.fromarray(image) for image in pixels)
-    return np.stack([np.asarray(i.resize((side, side), Image.Resampling.BICUBIC)) for i in images])
 
 
 def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:

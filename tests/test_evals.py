@@ -15,7 +15,7 @@ from PIL import Image
 from alignet import students, transform
 from alignet.data.embeddings import Embeddings, save_embeddings
 from alignet.data.human import load_triplets
-from alignet.data.images import Images, save_images
+from alignet.data.images import Images, load_images, save_images
 from alignet.errors import InputError
 from evals import __main__ as command
 from evals import calibration, intervals, rsa, things, uncertainty
@@ -488,7 +488,9 @@ def test_command_embeds_images_with_a_checkpoint(tmp_path, data_dir):
     options = {"checkpoint": workdir, "evals": "things,rsa"}
     assert command.main(arguments(data_dir, tmp_path / "out", **options)) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    embedded = students.embed(student, params, command.squashed(pixels, 16))
+    photographs = load_images(data_dir / "peterson" / "images" / "fruits", size=16)
+    assert photographs.ids.tolist() == list(IDS)
+    embedded = students.embed(student, params, photographs.pixels)
     expected = things.run(embedded, TRIPLETS)
     assert results["things"]["accuracy"] == expected.accuracy.as_dict()
     cosine = rsa.run(embedded, human_matrix()).cosine
@@ -496,10 +498,11 @@ def test_command_embeds_images_with_a_checkpoint(tmp_path, data_dir):
     assert "no photographs" in results["rsa_skipped"]["various"]
 
 
-def test_images_of_the_right_size_are_left_alone():
-    pixels = np.zeros((2, 16, 16, 3), np.uint8)
-    assert command.squashed(pixels, 16) is pixels
-    assert command.squashed(pixels, 8).shape == (2, 8, 8, 3)
+def test_images_of_the_right_size_are_left_alone(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3)).astype(np.uint8)
+    save_images(tmp_path / "images.npz", Images(np.array(["a", "b"]), pixels))
+    np.testing.assert_array_equal(load_images(tmp_path / "images.npz", size=16).pixels, pixels)
+    assert load_images(tmp_path / "images.npz", size=8).pixels.shape == (2, 8, 8, 3)
 
 
 def write(path, content):
