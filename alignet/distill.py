@@ -96,7 +96,7 @@ def distill(
     mesh = meshes.make_mesh()
     _check_config(config, student, devices=mesh.size)
     _check_triplets(triplets, n_images=len(pixels))
-    students.preprocess(student, pixels[:1])
+    students.normalise(student, pixels[:1])
     workdir.mkdir(parents=True, exist_ok=True)
 
     def load_batch(step: int) -> dict[str, jax.Array]:
@@ -145,7 +145,7 @@ def distill(
 
     def loss_and_agreement(params: students.Params, batch: dict[str, jax.Array]) -> tuple:
         images = batch["images"].reshape(-1, *batch["images"].shape[2:])
-        x = students.preprocess(student, images)
+        x = students.normalise(student, images)
         z = network.apply({"params": params}, x)[config.read_out]
         s = kernels.pair_similarities(z.reshape(-1, 3, z.shape[-1]))
         loss = triplet_loss(

@@ -1,5 +1,6 @@
 """The student's side of the chain: an aligned teacher's answers on images → an aligned student."""
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def embed(workdir: Path, name: str, *, weights: Path, images: Path) -> Path:
 
     def step(out: Path, _: Path) -> None:
         student, params = students.load_weights(weights)
-        ids, pixels = load_images(images, size=student.image_size)
+        ids, pixels = load_images(images, resize=functools.partial(students.resize, student))
         save_embeddings(out, Embeddings(ids, students.embed(student, params, pixels)))
 
     inputs = {"weights": weights, "images": images}
@@ -99,7 +100,7 @@ def make_student(
 
     def step(out: Path, scratch: Path) -> None:
         student, params = students.load_weights(weights)
-        _, pixels = load_images(images, size=student.image_size)
+        _, pixels = load_images(images, resize=functools.partial(students.resize, student))
         distill(
             config,
             student=student,

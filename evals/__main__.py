@@ -8,6 +8,7 @@ Prints a table and writes OUT/results.json.
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import sys
 import time
@@ -165,7 +166,7 @@ class Model:
         from alignet.data.images import load_images
 
         student, params = self.student
-        images = load_images(path, size=student.image_size)
+        images = load_images(path, resize=functools.partial(students.resize, student))
         self.record(path)
         return Embeddings(images.ids, students.embed(student, params, images.pixels))
 

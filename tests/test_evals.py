@@ -1,5 +1,6 @@
 """Measures against slow oracles and SciPy, golden numbers on real data, and the command."""
 
+import functools
 import itertools
 import json
 import subprocess
@@ -488,7 +489,10 @@ def test_command_embeds_images_with_a_checkpoint(tmp_path, data_dir):
     options = {"checkpoint": workdir, "evals": "things,rsa"}
     assert command.main(arguments(data_dir, tmp_path / "out", **options)) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    photographs = load_images(data_dir / "peterson" / "images" / "fruits", size=16)
+    photographs = load_images(
+        data_dir / "peterson" / "images" / "fruits",
+        resize=functools.partial(students.resize, student),
+    )
     assert photographs.ids.tolist() == list(IDS)
     embedded = students.embed(student, params, photographs.pixels)
     expected = things.run(embedded, TRIPLETS)
@@ -496,13 +500,6 @@ def test_command_embeds_images_with_a_checkpoint(tmp_path, data_dir):
     cosine = rsa.run(embedded, human_matrix()).cosine
     assert results["rsa"]["fruits"]["cosine"]["value"] == pytest.approx(cosine.value, abs=1e-3)
     assert "no photographs" in results["rsa_skipped"]["various"]
-
-
-def test_images_of_the_right_size_are_left_alone(tmp_path):
-    pixels = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3)).astype(np.uint8)
-    save_images(tmp_path / "images.npz", Images(np.array(["a", "b"]), pixels))
-    np.testing.assert_array_equal(load_images(tmp_path / "images.npz", size=16).pixels, pixels)
-    assert load_images(tmp_path / "images.npz", size=8).pixels.shape == (2, 8, 8, 3)
 
 
 def write(path, content):

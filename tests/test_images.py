@@ -8,6 +8,10 @@ from alignet.data.images import Images, load_images, save_images
 from alignet.errors import InputError
 
 
+def squash(size):
+    return lambda picture: np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+
+
 @pytest.fixture
 def images() -> Images:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
@@ -52,14 +56,14 @@ def test_size_resizes_both_sources_alike(tmp_path, images):
     save_images(tmp_path / "images.npz", images)
     folder = write_folder(tmp_path / "pictures", images)
     from_npz, from_folder = (
-        load_images(tmp_path / "images.npz", size=5),
-        load_images(folder, size=5),
+        load_images(tmp_path / "images.npz", resize=squash(5)),
+        load_images(folder, resize=squash(5)),
     )
     assert from_npz.pixels.shape == (3, 5, 5, 3)
     np.testing.assert_array_equal(from_folder.pixels, from_npz.pixels[[1, 0, 2]])
     flat = Images(np.array(["flat"]), np.full((1, 9, 7, 3), 77, np.uint8))
     save_images(tmp_path / "flat.npz", flat)
-    assert (load_images(tmp_path / "flat.npz", size=4).pixels == 77).all()
+    assert (load_images(tmp_path / "flat.npz", resize=squash(4)).pixels == 77).all()
 
 
 def test_unequal_sizes_need_a_size(tmp_path):
@@ -67,7 +71,7 @@ def test_unequal_sizes_need_a_size(tmp_path):
         Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{side}.png")
     with pytest.raises(InputError, match=r"5\.png: is 5×5 .* expected equal sizes"):
         load_images(tmp_path)
-    assert load_images(tmp_path, size=4).pixels.shape == (2, 4, 4, 3)
+    assert load_images(tmp_path, resize=squash(4)).pixels.shape == (2, 4, 4, 3)
 
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "empty"])

@@ -9,7 +9,7 @@ import pytest
 
 from alignet import students
 from alignet.errors import InputError
-from alignet.students import vit, weights
+from alignet.students import layouts, student, weights
 
 TOY = students.Student(variant="mu/8", image_size=16, pool="gap")
 
@@ -27,33 +27,28 @@ def images(n, side=16, seed=0):
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_gap", "vit_tok", "vit_map", "vit_gap_sincos", "vit_tok_repsize"]
+    "name", ["vit_gap", "vit_tok", "vit_map", "vit_gap_sincos", "vit_tok_repsize", "vit_map_scan"]
 )
-def test_outputs_are_big_visions(shared_data, name):
+@pytest.mark.parametrize("remat", [False, True])
+def test_outputs_are_big_visions(shared_data, monkeypatch, name, remat):
     golden = np.load(shared_data / "big_vision_parity" / f"{name}.npz", allow_pickle=False)
-    params = weights.unflatten({k: golden[k] for k in golden.files if k.startswith("params/")})
-    del params["head"]
-    module = vit.ViT(
-        width=48,
-        depth=3,
-        mlp_dim=96,
-        num_heads=4,
-        patch_size=8,
-        pool=str(golden["meta/pool_type"]),
+    params = layouts.unflatten({k: golden[k] for k in golden.files if k.startswith("params/")})
+    monkeypatch.setitem(student.VARIANTS, "small", (48, 3, 96, 4))
+    spec = students.Student(
+        "small/8",
+        32,
+        str(golden["meta/pool_type"]),
         posemb="sincos2d" if "sincos" in name else "learn",
         rep_size=48 if "repsize" in name else None,
+        num_classes=7,
     )
+    compute = students.Compute(scan="scan" in name, remat=remat)
     with jax.default_matmul_precision("highest"):
-        out, state = module.apply(
-            {"params": params},
-            jnp.asarray(golden["image"]),
-            capture_intermediates=lambda block, _: isinstance(block, vit.EncoderBlock),
-        )
+        out = students.network(spec, compute).apply({"params": params}, golden["image"])
     for layer in range(3):
-        block = state["intermediates"]["Transformer"][f"encoderblock_{layer}"]["__call__"][0]
         expected = golden[f"out/encoder/block{layer:02d}/+mlp"]
-        np.testing.assert_allclose(block, expected, rtol=1e-5, atol=1e-5)
-    for key in ("encoded", "pre_logits"):
+        np.testing.assert_allclose(out["blocks"][layer], expected, rtol=1e-5, atol=1e-5)
+    for key in ("encoded", "pre_logits", "logits"):
         np.testing.assert_allclose(out[key], golden[f"out/{key}"], rtol=1e-5, atol=1e-5)
 
 
@@ -66,7 +61,7 @@ def test_parameters_have_big_visions_names_and_shapes(shared_data, variant, pool
     shapes = jax.eval_shape(lambda: students.init(student, jax.random.key(0)))
     ours = [
         f"{name.removeprefix('params/')}\t{value.shape}\t{value.dtype}"
-        for name, value in weights.flatten(shapes).items()
+        for name, value in layouts.flatten(shapes).items()
     ]
     tree = shared_data / "big_vision_trees" / f"vit_{variant.replace('/', '_')}_{pool}.txt"
     *theirs, total = tree.read_text().splitlines()
@@ -85,7 +80,7 @@ def test_parameters_have_big_visions_names_and_shapes(shared_data, variant, pool
         {"variant": "Ti/x"},
         {"pool": "mean"},
         {"posemb": "rope"},
-        {"image_size": 20},
+        {"image_size": 7},
     ],
 )
 def test_an_unknown_network_is_refused(wrong):
@@ -95,7 +90,7 @@ def test_an_unknown_network_is_refused(wrong):
 
 def test_the_triplet_head_is_linear_in_the_pre_logits(toy_params):
     student, params = students.add_triplet_head(TOY, toy_params, jax.random.key(7), width=5)
-    x = students.preprocess(student, images(3))
+    x = students.normalise(student, images(3))
     out = jax.jit(students.network(student).apply)({"params": params}, x)
     head = params["triplet_head"]
     expected = out["pre_logits"] @ head["kernel"] + head["bias"]
@@ -115,8 +110,9 @@ def test_a_head_added_to_pretrained_weights_leaves_them_alone(toy_params):
 
 def test_preprocess_spans_the_value_range():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (1, 16, 16, 3))
-    for low, high in [(-1.0, 1.0), (0.0, 1.0)]:
-        x = students.preprocess(TOY._replace(value_range=(low, high)), ramp)
+    for mean, std, low, high in [(0.5, 0.5, -1.0, 1.0), (0.0, 1.0, 0.0, 1.0)]:
+        scaling = students.Preprocessing(mean=(mean,) * 3, std=(std,) * 3)
+        x = students.normalise(TOY._replace(preprocessing=scaling), ramp)
         assert x.dtype == jnp.float32
         np.testing.assert_allclose(
             np.asarray(x)[0, :, :, 0].ravel(), np.linspace(low, high, 256), atol=1e-6
@@ -136,7 +132,7 @@ def test_preprocess_spans_the_value_range():
 )
 def test_images_of_another_kind_are_refused(wrong, toy_params):
     with pytest.raises(InputError, match=r"expects uint8 \[n, 16, 16, 3\]"):
-        students.preprocess(TOY, wrong)
+        students.normalise(TOY, wrong)
     with pytest.raises(InputError, match="uint8"):
         students.embed(TOY, toy_params, wrong)
 
@@ -145,8 +141,8 @@ def test_images_of_another_kind_are_refused(wrong, toy_params):
 def test_embed_is_the_same_for_any_batch_size(n, toy_params):
     x = images(n)
     apply = jax.jit(students.network(TOY).apply)
-    expected = apply({"params": toy_params}, students.preprocess(TOY, x))["pre_logits"]
-    z = students.embed(TOY, toy_params, x, batch_size=4)
+    expected = apply({"params": toy_params}, students.normalise(TOY, x))["pre_logits"]
+    z = students.embed(TOY, toy_params, x, batch_per_device=4)
     assert z.dtype == np.float32
     np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-6)
 
@@ -168,7 +164,9 @@ def test_nothing_to_embed_is_said(toy_params):
 
 
 def test_weights_come_back_as_they_were(tmp_path):
-    student = TOY._replace(triplet_head=6, value_range=(0.0, 1.0), pool="map")
+    student = TOY._replace(
+        triplet_head=6, preprocessing=students.Preprocessing(std=(0.2, 0.3, 0.4)), pool="map"
+    )
     params = students.init(student, jax.random.key(3))
     students.save_weights(tmp_path / "w.npz", student, params)
     loaded_student, loaded = students.load_weights(tmp_path / "w.npz")
@@ -187,7 +185,7 @@ def test_weights_have_big_visions_keys(tmp_path, toy_params):
 
 
 def saved_with(tmp_path: Path, toy_params, change) -> Path:
-    arrays = weights.flatten(toy_params) | {"student": np.array(json.dumps(TOY._asdict()))}
+    arrays = layouts.flatten(toy_params) | {"student": np.array(json.dumps(weights._plain(TOY)))}
     change(arrays)
     np.savez(tmp_path / "w.npz", **arrays)
     return tmp_path / "w.npz"

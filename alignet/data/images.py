@@ -1,5 +1,6 @@
 """Images with names, from one `.npz` or from a folder of picture files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from alignet.errors import InputError
 from alignet.runtime.files import read_npz, write_npz
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+
+Resize = Callable[[Image.Image], np.ndarray]
 
 
 class Images(NamedTuple):
@@ -25,7 +28,7 @@ def save_images(path: str | Path, images: Images) -> None:
     write_npz(path, ids=images.ids, pixels=images.pixels)
 
 
-def load_images(path: str | Path, *, size: int | None = None) -> Images:
+def load_images(path: str | Path, *, resize: Resize | None = None) -> Images:
     """Reads images from what `save_images` wrote, or from a folder of .jpg and .png files.
 
     A folder's files come in the order of their names, their ids are the names without the suffix,
@@ -33,9 +36,8 @@ def load_images(path: str | Path, *, size: int | None = None) -> Images:
 
     Args:
       path: an `.npz` file or a folder.
-      size: height and width to resize to, by Pillow's bicubic filter and without keeping the
-        aspect ratio (as 002's official code does); None takes the images as they are, which must
-        then be equally large.
+      resize: brings an RGB picture to the size wanted, uint8 [h, w, 3], as a student's
+        preprocessing does; None takes the images as they are, which must then be equally large.
 
     Returns:
       The images.
@@ -45,9 +47,9 @@ def load_images(path: str | Path, *, size: int | None = None) -> Images:
     """
     path = Path(path)
     if path.is_dir():
-        ids, pictures = _read_folder(path, size)
+        ids, pictures = _read_folder(path, resize)
     elif path.is_file():
-        ids, pictures = _read_npz(path, size)
+        ids, pictures = _read_npz(path, resize)
     else:
         raise InputError(f"{path}: no such file or folder; expected images.")
     if len(ids) == 0:
@@ -59,19 +61,14 @@ def load_images(path: str | Path, *, size: int | None = None) -> Images:
     return Images(ids, pictures)
 
 
-def _resize(picture: Image.Image, size: int | None) -> np.ndarray:
-    if size is not None and picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
-
-
-def _read_folder(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _read_folder(path: Path, resize: Resize | None) -> tuple[np.ndarray, np.ndarray]:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     pictures = []
     for file in files:
         try:
             with Image.open(file) as picture:
-                pictures.append(_resize(picture.convert("RGB"), size))
+                picture = picture.convert("RGB")
+                pictures.append(np.asarray(picture) if resize is None else resize(picture))
         except Exception as error:  # Pillow's decoders raise nearly anything on a corrupt file
             raise InputError(f"{file}: cannot be read as a picture ({error}).") from None
         if pictures[-1].shape != pictures[0].shape:
@@ -84,7 +81,7 @@ def _read_folder(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
 
 
-def _read_npz(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: Path, resize: Resize | None) -> tuple[np.ndarray, np.ndarray]:
     ids, pixels = read_npz(path, ("ids", "pixels"), expected="expected the arrays ids and pixels")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise InputError(
@@ -95,6 +92,6 @@ def _read_npz(path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: ids are {ids.dtype} {list(ids.shape)} for {len(pixels)} images; "
             "expected one text each."
         )
-    if size is not None and len(pixels) and pixels.shape[1:3] != (size, size):
-        pixels = np.stack([_resize(Image.fromarray(picture), size) for picture in pixels])
+    if resize is not None and len(pixels):
+        pixels = np.stack([resize(Image.fromarray(picture)) for picture in pixels])
     return ids, pixels

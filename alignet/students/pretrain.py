@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from alignet.errors import InputError
 from alignet.runtime.progress import progress
-from alignet.students import Params, Student, init, network, preprocess
+from alignet.students import Params, Student, init, network, normalise
 
 
 def pretrain(
@@ -53,7 +53,7 @@ def pretrain(
     net = network(student)
     params = {"network": init(student, net_key), "heads": {}}
     width = jax.eval_shape(
-        lambda p: net.apply({"params": p}, preprocess(student, images[:1]))["pre_logits"],
+        lambda p: net.apply({"params": p}, normalise(student, images[:1]))["pre_logits"],
         params["network"],
     ).shape[-1]
     for name, values in labels.items():
@@ -66,7 +66,7 @@ def pretrain(
     optimizer = optax.adam(schedule)
 
     def loss(params: Params, batch: jax.Array, targets: Mapping[str, jax.Array]) -> jax.Array:
-        z = net.apply({"params": params["network"]}, preprocess(student, batch))["pre_logits"]
+        z = net.apply({"params": params["network"]}, normalise(student, batch))["pre_logits"]
         total = jnp.zeros(())
         for name, (kernel, bias) in params["heads"].items():
             cross_entropy = optax.softmax_cross_entropy_with_integer_labels(

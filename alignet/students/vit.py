@@ -2,6 +2,8 @@
 
 A big_vision checkpoint therefore loads by name, and a network trained here loads there. Names that
 come from a class (`MlpBlock_0`, `MAPHead_0`) are part of that agreement: do not rename the classes.
+What DINO (Caron et al. 2021), DINOv2 (Oquab et al. 2023; registers: Darcet et al. 2023) and CLIP
+(Radford et al. 2021) add is in the specification, `Student`, and off by default.
 """
 
 import functools
@@ -14,45 +16,32 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from alignet.errors import InputError
+from alignet.students.student import Student, sizes
 
 Params = dict[str, Any]
 
-# Width, depth, MLP width, heads. The letters are big_vision's, but for "nano": ours, a toy size
-# between mu and Ti.
-VARIANTS = {
-    "mu": (32, 1, 128, 2),
-    "nano": (64, 3, 256, 4),
-    "Ti": (192, 12, 768, 3),
-    "S": (384, 12, 1536, 6),
-    "M": (512, 12, 2048, 8),
-    "B": (768, 12, 3072, 12),
-    "L": (1024, 24, 4096, 16),
-    "So400m": (1152, 27, 4304, 16),
-    "H": (1280, 32, 5120, 16),
-    "g": (1408, 40, 6144, 16),
-    "g-opt": (1536, 40, 6144, 16),
-    "G": (1664, 48, 8192, 16),
-    "G-opt": (1536, 48, 8192, 16),
-    "e": (1792, 56, 15360, 16),
+ACTIVATIONS = {
+    "gelu_tanh": functools.partial(nn.gelu, approximate=True),
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
 }
 
 
-def _decode_variant(variant: str) -> dict[str, int]:
-    """The sizes that "Ti/16" stands for: a letter of `VARIANTS` and a patch size in pixels."""
-    letter, _, patch = variant.partition("/")
-    if letter not in VARIANTS or not (patch.isdecimal() and int(patch) > 0):
-        raise InputError(
-            f"student variant {variant!r} is unknown; expected one of {', '.join(VARIANTS)}, "
-            "a slash and the patch size, as in 'Ti/16'."
-        )
-    width, depth, mlp_dim, num_heads = VARIANTS[letter]
-    return {
-        "width": width,
-        "depth": depth,
-        "mlp_dim": mlp_dim,
-        "num_heads": num_heads,
-        "patch_size": int(patch),
-    }
+class Compute(NamedTuple):
+    """How a network runs; what it computes stays the same.
+
+    Attributes:
+        dtype: of the activations, "float32" or "bfloat16"; parameters and read-outs are float32.
+        scan: compile one block and loop over it; the parameters are then in the scanned layout,
+            see `layouts.to_scan`. Compiles in a fraction of the time, runs a little slower.
+        remat: recompute a block's activations in the backward pass instead of keeping them.
+        backend: "alignet", or "big_vision" where that is importable.
+    """
+
+    dtype: str = "float32"
+    scan: bool = False
+    remat: bool = False
+    backend: str = "alignet"
 
 
 def sincos2d(height: int, width: int, dim: int) -> Float[np.ndarray, "1 n d"]:
@@ -72,187 +61,248 @@ def sincos2d(height: int, width: int, dim: int) -> Float[np.ndarray, "1 n d"]:
     return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], 1)[None].astype(np.float32)
 
 
-def _attention(num_heads: int) -> nn.Module:
-    return nn.MultiHeadDotProductAttention(
-        num_heads=num_heads,
-        kernel_init=nn.initializers.xavier_uniform(),
-        deterministic=True,
-        name="MultiHeadDotProductAttention_0",
-    )
+def _fused_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, **_: Any
+) -> Float[Array, "b q h d"]:
+    return jax.nn.dot_product_attention(query, key, value)
+
+
+class Block(nn.Module):
+    """What the attention and the MLP of a block need to know."""
+
+    mlp_dim: int
+    num_heads: int
+    activation: str
+    norm_eps: float
+    dtype: str
+
+    def norm(self, name: str | None = None) -> nn.Module:
+        return nn.LayerNorm(epsilon=self.norm_eps, name=name)
+
+    def attention(self) -> nn.Module:
+        return nn.MultiHeadDotProductAttention(
+            num_heads=self.num_heads,
+            kernel_init=nn.initializers.xavier_uniform(),
+            deterministic=True,
+            dtype=self.dtype,
+            attention_fn=_fused_attention,
+            name="MultiHeadDotProductAttention_0",
+        )
+
+    def mlp(self) -> nn.Module:
+        return MlpBlock(self.mlp_dim, self.activation, self.dtype, name="MlpBlock_0")
 
 
 class MlpBlock(nn.Module):
-    """Dense, GELU (the tanh approximation), Dense."""
+    """Dense, GELU, Dense."""
 
     mlp_dim: int
+    activation: str
+    dtype: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         init = {
             "kernel_init": nn.initializers.xavier_uniform(),
             "bias_init": nn.initializers.normal(stddev=1e-6),
+            "dtype": self.dtype,
         }
-        hidden = nn.gelu(nn.Dense(self.mlp_dim, **init)(x), approximate=True)
+        hidden = ACTIVATIONS[self.activation](nn.Dense(self.mlp_dim, **init)(x))
         return nn.Dense(x.shape[-1], **init)(hidden)
 
 
-class EncoderBlock(nn.Module):
-    """Pre-norm self-attention and MLP, each with a residual connection."""
+class EncoderBlock(Block):
+    """Pre-norm self-attention and MLP, each with a residual connection.
 
-    mlp_dim: int
-    num_heads: int
+    Returns its output twice, as `nn.scan` wants it: to go on with and to keep.
+    """
+
+    layer_scale: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        y = nn.LayerNorm()(x)
-        x = x + _attention(self.num_heads)(y, y)
-        return x + MlpBlock(self.mlp_dim)(nn.LayerNorm()(x))
+    def __call__(
+        self, x: Float[Array, "b n d"]
+    ) -> tuple[Float[Array, "b n d"], Float[Array, "b n d"]]:
+        y = self.norm()(x)
+        x = (x + self._scale(self.attention()(y, y), "layer_scale_0")).astype(self.dtype)
+        y = self.mlp()(self.norm()(x))
+        x = (x + self._scale(y, "layer_scale_1")).astype(self.dtype)
+        return x, x
+
+    def _scale(self, x: Float[Array, "b n d"], name: str) -> Float[Array, "b n d"]:
+        if not self.layer_scale:
+            return x
+        # DINOv2's initial value; every pretrained one replaces it.
+        return x * self.param(name, nn.initializers.constant(1e-5), (x.shape[-1],))
 
 
 class Encoder(nn.Module):
-    """A stack of blocks and a final norm."""
+    """A stack of blocks and a final norm; returns every block's output as well."""
 
     depth: int
-    mlp_dim: int
-    num_heads: int
+    block: dict[str, Any]
+    scan: bool
+    remat: bool
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        for layer in range(self.depth):
-            x = EncoderBlock(self.mlp_dim, self.num_heads, name=f"encoderblock_{layer}")(x)
-        return nn.LayerNorm(name="encoder_norm")(x)
+    def __call__(
+        self, x: Float[Array, "b n d"]
+    ) -> tuple[Float[Array, "b n d"], list[Float[Array, "b n d"]]]:
+        block = nn.remat(EncoderBlock, prevent_cse=not self.scan) if self.remat else EncoderBlock
+        if self.scan:
+            stack = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                length=self.depth,
+            )
+            x, outputs = stack(**self.block, name="encoderblock")(x)
+            outputs = [outputs[layer] for layer in range(self.depth)]
+        else:
+            outputs = []
+            for layer in range(self.depth):
+                x, output = block(**self.block, name=f"encoderblock_{layer}")(x)
+                outputs.append(output)
+        norm = nn.LayerNorm(epsilon=self.block["norm_eps"], name="encoder_norm")
+        return norm(x), outputs
 
 
-class MAPHead(nn.Module):
+class MAPHead(Block):
     """Attention pooling: one learned query over all tokens, then an MLP (SigLIP's read-out)."""
-
-    mlp_dim: int
-    num_heads: int
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b d"]:
         d = x.shape[-1]
         probe = self.param("probe", nn.initializers.xavier_uniform(), (1, 1, d))
-        x = _attention(self.num_heads)(jnp.tile(probe, [len(x), 1, 1]), x)
-        x = x + MlpBlock(self.mlp_dim)(nn.LayerNorm()(x))
+        x = self.attention()(jnp.tile(probe, [len(x), 1, 1]), x)
+        x = x + self.mlp()(self.norm()(x))
         return x[:, 0]
 
 
 class ViT(nn.Module):
-    """A Vision Transformer without a classifier.
+    """A Vision Transformer; `network` builds it.
 
     Attributes:
-        patch_size: side of a patch in pixels.
-        pool: "gap" (mean of the tokens), "tok" (a CLS token) or "map" (attention pooling).
-        posemb: "learn" or "sincos2d".
-        rep_size: width of a dense tanh layer after pooling; None for no such layer.
-        triplet_head: width of a linear layer on the pre-logits (002, official code: 1024).
+        student: the specification.
+        compute: how it runs.
     """
 
-    width: int
-    depth: int
-    mlp_dim: int
-    num_heads: int
-    patch_size: int
-    pool: str = "gap"
-    posemb: str = "learn"
-    rep_size: int | None = None
-    triplet_head: int | None = None
+    student: Student
+    compute: Compute = Compute()
 
     @nn.compact
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
+    def __call__(self, images: Float[Array | np.ndarray, "b h w 3"]) -> dict[str, Any]:
         """Embeds a batch of preprocessed images.
 
         Args:
-            images: square images in the student's value range.
+            images: square images, normalised as `student.preprocessing` says.
 
         Returns:
-            "encoded": all tokens after the final norm, [b, n, width] (the CLS token first);
-            "pre_logits": the pooled embedding, [b, width or rep_size];
-            "triplet_head": the head's output, [b, triplet_head], where there is one.
+            "blocks": every block's output, a list of [b, n, width]: the CLS token, registers,
+                then the patches, row by row;
+            "encoded": the last of them after the final norm;
+            "pre_logits": the read-out, float32 [b, width or rep_size or projection];
+            "logits" and "triplet_head": those heads' outputs, where there are such heads.
         """
-        patch = (self.patch_size, self.patch_size)
-        x = nn.Conv(self.width, patch, strides=patch, padding="VALID", name="embedding")(images)
+        student, dtype = self.student, self.compute.dtype
+        width, depth, mlp_dim, num_heads, patch = sizes(student)
+        x = nn.Conv(
+            width,
+            (patch, patch),
+            strides=(patch, patch),
+            padding="VALID",
+            use_bias=student.patch_bias,
+            dtype=dtype,
+            name="embedding",
+        )(images)
         b, h, w, d = x.shape
-        x = x.reshape(b, h * w, d)
+        x = self._tokens(x.reshape(b, h * w, d), (h, w)).astype(dtype)
+        if student.pre_norm:
+            x = nn.LayerNorm(epsilon=student.norm_eps, name="pre_norm")(x).astype(dtype)
 
-        if self.posemb == "learn":
-            normal = nn.initializers.normal(stddev=d**-0.5)
-            x = x + self.param("pos_embedding", normal, (1, h * w, d))
-        else:
-            x = x + sincos2d(h, w, d)
-        if self.pool == "tok":
-            # After the position embedding: in big_vision the CLS token has no position.
-            cls = self.param("cls", nn.initializers.zeros, (1, 1, d))
-            x = jnp.concatenate([jnp.tile(cls, [b, 1, 1]), x], axis=1)
+        block = {
+            "mlp_dim": mlp_dim,
+            "num_heads": num_heads,
+            "activation": student.activation,
+            "norm_eps": student.norm_eps,
+            "dtype": dtype,
+        }
+        x, blocks = Encoder(
+            depth,
+            block | {"layer_scale": student.layer_scale},
+            self.compute.scan,
+            self.compute.remat,
+            name="Transformer",
+        )(x)
+        out = {"blocks": blocks, "encoded": x}
 
-        x = Encoder(self.depth, self.mlp_dim, self.num_heads, name="Transformer")(x)
-        out = {"encoded": x}
-
-        if self.pool == "gap":
+        if student.pool == "gap":
             x = x.mean(axis=1)
-        elif self.pool == "tok":
+        elif student.pool == "tok":
             x = x[:, 0]
         else:
-            x = MAPHead(self.mlp_dim, self.num_heads)(x)
-        if self.rep_size is not None:
-            x = jnp.tanh(nn.Dense(self.rep_size, name="pre_logits")(x))
-        out["pre_logits"] = x
-        if self.triplet_head is not None:
-            out["triplet_head"] = nn.Dense(self.triplet_head, name="triplet_head")(x)
+            x = MAPHead(**block, name="MAPHead_0")(x)
+        if student.rep_size is not None:
+            x = jnp.tanh(nn.Dense(student.rep_size, dtype=dtype, name="pre_logits")(x))
+        if student.projection is not None:
+            dense = nn.Dense(student.projection, use_bias=False, dtype=dtype, name="projection")
+            x = dense(x)
+        for name, output, features in (
+            ("head", "logits", student.num_classes),
+            ("triplet_head", "triplet_head", student.triplet_head),
+        ):
+            if features is not None:
+                out[output] = nn.Dense(features, dtype=dtype, name=name)(x).astype(jnp.float32)
+        if student.layer is not None:
+            x = blocks[student.layer]
+            x = x[:, 0] if student.pool == "tok" else x.mean(axis=1)
+        out["pre_logits"] = x.astype(jnp.float32)
         return out
 
+    def _tokens(
+        self, x: Float[Array, "b n d"], grid: tuple[int, int]
+    ) -> Float[Array, "b tokens d"]:
+        """Adds positions, the CLS token and registers."""
+        student = self.student
+        b, n, d = x.shape
+        if student.posemb == "learn":
+            rows = n + student.cls_position
+            normal = nn.initializers.normal(stddev=d**-0.5)
+            positions = self.param("pos_embedding", normal, (1, rows, d))
+        else:
+            positions = sincos2d(*grid, d)
+        if student.pool != "tok":
+            return x + positions
+        cls = self.param("cls", nn.initializers.zeros, (1, 1, d))
+        if student.cls_position:
+            cls = cls + positions[:, :1]
+        x = x + positions[:, student.cls_position :]
+        extra = [cls]
+        if student.registers:
+            normal = nn.initializers.normal(stddev=0.02)
+            extra.append(self.param("registers", normal, (1, student.registers, d)))
+        extra = [jnp.tile(token, [b, 1, 1]).astype(x.dtype) for token in extra]
+        return jnp.concatenate([*extra, x], axis=1)
 
-class Student(NamedTuple):
-    """A network's specification, everything but its weights.
 
-    Attributes:
-        variant: big_vision's letter and the patch size, as in "Ti/16"; see `VARIANTS`.
-        image_size: side of the square images, in pixels.
-        pool: "gap", "tok" or "map".
-        value_range: what pixel values 0 and 255 become.
-        triplet_head: width of the extra linear head on the pre-logits, or None.
-        posemb: "learn" or "sincos2d".
-        rep_size: width of the dense tanh layer before the pre-logits are read, or None.
-    """
-
-    variant: str
-    image_size: int
-    pool: str
-    value_range: tuple[float, float] = (-1.0, 1.0)
-    triplet_head: int | None = None
-    posemb: str = "learn"
-    rep_size: int | None = None
-
-
-def network(student: Student) -> nn.Module:
+def network(student: Student, compute: Compute = Compute()) -> nn.Module:
     """Builds the linen module of a student.
 
-    Its `apply({"params": params}, images)` gives a dict with "pre_logits" and, where the student
-    has one, "triplet_head"; see `ViT`.
+    Its `apply({"params": params}, images)` gives a dict with "pre_logits" and more; see `ViT`.
 
     Raises:
-        InputError: the specification names no network.
+        InputError: the specification names no network, or the backend is not there.
     """
-    sizes = _decode_variant(student.variant)
-    if student.pool not in ("gap", "tok", "map"):
-        raise InputError(f"student pool {student.pool!r} is unknown; expected gap, tok or map.")
-    if student.posemb not in ("learn", "sincos2d"):
-        raise InputError(
-            f"student posemb {student.posemb!r} is unknown; expected learn or sincos2d."
-        )
-    if student.image_size < 1 or student.image_size % sizes["patch_size"]:
-        raise InputError(
-            f"student image_size {student.image_size} is not a multiple of the patch size in "
-            f"{student.variant!r}."
-        )
-    return ViT(
-        **sizes,
-        pool=student.pool,
-        posemb=student.posemb,
-        rep_size=student.rep_size,
-        triplet_head=student.triplet_head,
-    )
+    sizes(student)
+    if compute.dtype not in ("float32", "bfloat16"):
+        raise InputError(f"compute dtype {compute.dtype!r}; expected float32 or bfloat16.")
+    if compute.backend == "big_vision":
+        from alignet.students import big_vision_backend
+
+        return big_vision_backend.network(student, compute)
+    if compute.backend != "alignet":
+        raise InputError(f"backend {compute.backend!r} is unknown; expected alignet or big_vision.")
+    return ViT(student, compute)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -270,3 +320,21 @@ def init(student: Student, key: jax.Array) -> Params:
     # Compiled as one: operation by operation it takes seconds longer.
     draw = jax.jit(network(student).init)
     return draw(key, jnp.zeros((1, side, side, 3), jnp.float32))["params"]
+
+
+def add_triplet_head(
+    student: Student, params: Params, key: jax.Array, *, width: int = 1024
+) -> tuple[Student, Params]:
+    """Puts a random linear head on pretrained weights that have none (002, official code).
+
+    Args:
+        student: a student without a triplet head.
+        params: its parameters.
+        key: a JAX random key.
+        width: the head's output width.
+
+    Returns:
+        The student with a head, and parameters that differ by "triplet_head" only.
+    """
+    student = student._replace(triplet_head=width)
+    return student, params | {"triplet_head": init(student, key)["triplet_head"]}

@@ -13,32 +13,13 @@ import numpy as np
 from alignet.errors import InputError
 from alignet.runtime import files
 from alignet.students import vit
+from alignet.students.layouts import flatten, unflatten
+from alignet.students.student import Preprocessing, Student
 
 SPEC = "student"
 
 
-def flatten(params: vit.Params, prefix: str = "params") -> dict[str, Any]:
-    """Names every parameter by its path: {"a": {"b": x}} becomes {"params/a/b": x}."""
-    flat = {}
-    for name, value in params.items():
-        path = f"{prefix}/{name}"
-        flat |= flatten(value, path) if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def unflatten(flat: dict[str, Any], prefix: str = "params") -> vit.Params:
-    """Undoes `flatten`."""
-    params: vit.Params = {}
-    for path, value in flat.items():
-        *parents, name = path.removeprefix(f"{prefix}/").split("/")
-        node = params
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return params
-
-
-def save_weights(path: str | Path, student: vit.Student, params: vit.Params) -> None:
+def save_weights(path: str | Path, student: Student, params: vit.Params) -> None:
     """Writes a student, atomically.
 
     Args:
@@ -47,10 +28,10 @@ def save_weights(path: str | Path, student: vit.Student, params: vit.Params) -> 
         params: nested dict of float32 parameters.
     """
     arrays = {name: np.asarray(value) for name, value in flatten(params).items()}
-    files.write_npz(path, **arrays, **{SPEC: np.array(json.dumps(student._asdict()))})
+    files.write_npz(path, **arrays, **{SPEC: np.array(json.dumps(_plain(student)))})
 
 
-def load_weights(path: str | Path) -> tuple[vit.Student, vit.Params]:
+def load_weights(path: str | Path) -> tuple[Student, vit.Params]:
     """Reads a student that `save_weights` wrote, and checks every parameter.
 
     Args:
@@ -75,11 +56,16 @@ def load_weights(path: str | Path) -> tuple[vit.Student, vit.Params]:
     return student, _checked(path, student, arrays)
 
 
-def _spec(path: Path, text: np.ndarray | None) -> vit.Student:
+def _plain(student: Student) -> dict[str, Any]:
+    return student._asdict() | {"preprocessing": student.preprocessing._asdict()}
+
+
+def _spec(path: Path, text: np.ndarray | None) -> Student:
     try:
         fields = json.loads(str(text)) if text is not None else {}
-        student = vit.Student(**fields)
-        student = student._replace(value_range=tuple(float(v) for v in student.value_range))
+        scaling = Preprocessing(**fields.pop("preprocessing", {}))
+        scaling = scaling._replace(mean=tuple(scaling.mean), std=tuple(scaling.std))
+        student = Student(**fields, preprocessing=scaling)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{path}: no readable specification under {SPEC!r} ({error}); expected weights written "
@@ -89,7 +75,7 @@ def _spec(path: Path, text: np.ndarray | None) -> vit.Student:
     return student
 
 
-def _checked(path: Path, student: vit.Student, arrays: dict[str, np.ndarray]) -> vit.Params:
+def _checked(path: Path, student: Student, arrays: dict[str, np.ndarray]) -> vit.Params:
     shapes = jax.eval_shape(functools.partial(vit.init, student), jax.random.key(0))
     expected = {name: shape.shape for name, shape in flatten(shapes).items()}
     for name in sorted(expected.keys() | arrays.keys()):
