@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DATA ?= data
 WORKDIR ?= runs
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo things test slow clean
 
@@ -11,19 +12,24 @@ demo: .venv/installed
 things: .venv/installed
 	.venv/bin/python main.py --config=configs/things.py --config.data_dir=$(DATA) --workdir=$(WORKDIR)/things
 
-test: .venv/installed
+test: .venv/tests-installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/python -m pytest
 
-slow: .venv/installed
+slow: .venv/tests-installed
 	.venv/bin/python -m pytest -m slow
 
 # Made anew whenever the requirements changed; the file says that the install went through.
 .venv/installed: requirements.txt
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
+	touch $@
+
+.venv/tests-installed: .venv/installed tests/requirements.txt tests/requirements-no-deps.txt
+	$(PIP) -r tests/requirements.txt
+	$(PIP) --no-deps -r tests/requirements-no-deps.txt
 	touch $@
 
 clean:

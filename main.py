@@ -1,7 +1,8 @@
-"""Runs a recipe: `python main.py --config=configs/things.py --workdir=runs/things`."""
+"""Runs a recipe: `python main.py --config=configs/things.py`, which writes to runs/things."""
 
 import os
 import sys
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -9,14 +10,16 @@ from ml_collections import config_flags
 from alignet.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the artifacts, the results, the report.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the artifacts and the report; by default runs/NAME of the config."
+)
 
 
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise InputError(f"unexpected argument {argv[1]!r}; options look like --config=FILE.")
-    if CONFIG.value is None or not WORKDIR.value:
-        raise InputError("--config=configs/NAME.py and --workdir=FOLDER are both expected.")
+    if CONFIG.value is None or WORKDIR.value == "":
+        raise InputError("--config=configs/NAME.py is expected, and --workdir=FOLDER if any.")
     try:
         CONFIG.value.to_dict()
     except OSError as error:
@@ -24,17 +27,26 @@ def main(argv: list[str]) -> int:
         raise InputError(f"bad --config: {error}") from None
     # JAX tells at length which accelerators it did not find.
     logging.set_verbosity(logging.WARNING)
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = WORKDIR.value or os.path.join("runs", Path(file).stem)
     # Imported late: a mistyped option is reported without waiting for JAX.
     import jax
 
+    # Steps that compile the same program, and a run that goes on, share it.
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", os.path.join(workdir, "compiled"))
+    if "JAX_COORDINATOR_ADDRESS" in os.environ:
+        jax.distributed.initialize()
+    if CONFIG.value.get("recipe") == "embed":
+        from alignet import embed
+
+        embed.run(CONFIG.value, workdir)
+        return 0
     from alignet import chain
     from evals import report
 
-    # Steps that compile the same program, and a run that goes on, share it.
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", os.path.join(WORKDIR.value, "compiled"))
-    chain.run(CONFIG.value, WORKDIR.value)
-    return report.run(CONFIG.value, WORKDIR.value)
+    chain.run(CONFIG.value, workdir)
+    return report.run(CONFIG.value, workdir)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -1,12 +1,22 @@
 """Embeddings files: what is written is read back, and what is wrong is named."""
 
+import io
 import os
+import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
 from alignet.data import embeddings
-from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings, select
+from alignet.data.embeddings import (
+    Embeddings,
+    load_embeddings,
+    save_embeddings,
+    select,
+    write_embeddings,
+)
 from alignet.errors import InputError
 
 IDS = np.array(["ant", "bee", "cat", "dog"])
@@ -30,6 +40,94 @@ def test_round_trip_without_ids_is_memory_mapped(tmp_path):
     assert loaded.ids is None
     assert isinstance(loaded.matrix, np.memmap)
     np.testing.assert_array_equal(loaded.matrix, MATRIX)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("first", ["ids", "embeddings"])
+def test_what_numpy_saved_is_memory_mapped(tmp_path, first, order):
+    arrays = {"ids": IDS, "embeddings": np.asarray(MATRIX, order=order), "other": np.zeros(9)}
+    path = tmp_path / "e.npz"
+    np.savez(path, **{first: arrays[first]} | arrays)
+    loaded = load_embeddings(path)
+    assert isinstance(loaded.matrix, np.memmap)
+    np.testing.assert_array_equal(loaded.ids, IDS)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX)
+
+
+def test_compressed_archives_are_read(tmp_path):
+    path = tmp_path / "e.npz"
+    np.savez_compressed(path, ids=IDS, embeddings=MATRIX)
+    loaded = load_embeddings(path)
+    assert not isinstance(loaded.matrix, np.memmap)
+    np.testing.assert_array_equal(loaded.matrix, MATRIX)
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [0, 2, 2, 4]])
+def test_blocks_of_rows_give_the_bytes_of_numpy(tmp_path, cuts):
+    blocks = np.split(MATRIX, cuts)
+    write_embeddings(tmp_path / "e.npz", IDS, blocks, dimension=3, dtype="float32")
+    np.savez(tmp_path / "numpy.npz", embeddings=MATRIX, ids=IDS)
+    assert (tmp_path / "e.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
+    loaded = load_embeddings(tmp_path / "e.npz")
+    assert loaded.matrix.flags.aligned
+    np.testing.assert_array_equal(loaded.matrix, MATRIX)
+    with pytest.raises(ValueError, match="3 rows for 4 ids"):
+        write_embeddings(tmp_path / "e.npz", IDS, [MATRIX[:3]], dimension=3, dtype="float32")
+
+
+def test_writing_and_reading_take_little_memory(tmp_path):
+    block = np.ones((1000, 250), np.float32)  # a megabyte
+    ids = np.arange(50_000).astype(str)
+    tracemalloc.start()
+    write_embeddings(tmp_path / "e.npz", ids, [block] * 50, dimension=250, dtype="float32")
+    write_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    matrix = load_embeddings(tmp_path / "e.npz").matrix
+    read_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert matrix.shape == (50_000, 250) and matrix.sum(dtype=np.float64) == matrix.size
+    # Of 50 MB.
+    assert write_peak < 10e6 and read_peak < 25e6
+
+
+def archive(path, header, *, version=(1, 0)):
+    """An archive whose checksums are right, and whose matrix has this header."""
+    matrix, ids, text = io.BytesIO(), io.BytesIO(), header.encode()
+    matrix.write(np.lib.format.magic(*version))
+    matrix.write(struct.pack("<H" if version == (1, 0) else "<I", len(text)) + text)
+    matrix.write(MATRIX.tobytes())
+    np.save(ids, IDS)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("embeddings.npy", matrix.getvalue())
+        file.writestr("ids.npy", ids.getvalue())
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_a_header_of_either_version_is_read(tmp_path, version):
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3)}\n"
+    archive(tmp_path / "e.npz", header, version=version)
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "e.npz").matrix, MATRIX)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000000000, 3)}",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'shape': (4, 3)}",
+        "{'descr': 'nonsense', 'fortran_order': False, 'shape': (4, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': '''",
+        "__import__('os').abort()",
+        "",
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path, header):
+    archive(tmp_path / "e.npz", header)
+    with pytest.raises(InputError, match="not a whole NumPy file"):
+        load_embeddings(tmp_path / "e.npz")
 
 
 def test_rows_follow_the_ids_asked_for(tmp_path):

@@ -208,10 +208,11 @@ def test_leftovers_of_a_kill_are_removed(step, tmp_path):
     (tmp_path / "out.npy.parts" / "0123").mkdir(parents=True)
     step.run()
     assert step.calls == 1 and _names(tmp_path) == before
-    (tmp_path / ".out-abc123.npy").write_bytes(b"half")
-    (tmp_path / ".out.npy.manifest-abc123.json").write_bytes(b"{")
+    (tmp_path / ".out-abcd_123.npy").write_bytes(b"half")
+    (tmp_path / ".out.npy.manifest-abcd_123.json").write_bytes(b"{")
+    (tmp_path / ".out-2-abcd_123.npy").write_bytes(b"of another artifact, in the making")
     step.run(a=2)
-    assert _names(tmp_path) == before
+    assert _names(tmp_path) == sorted([*before, ".out-2-abcd_123.npy"])
 
 
 def test_an_artifact_may_be_a_folder(tmp_path):

@@ -1,7 +1,3 @@
-import json
-from pathlib import Path
-
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +5,7 @@ import pytest
 
 from alignet import students
 from alignet.errors import InputError
-from alignet.students import layouts, student, weights
+from alignet.students import layouts, student
 
 TOY = students.Student(variant="mu/8", image_size=16, pool="gap")
 
@@ -158,75 +154,3 @@ def test_embed_reads_a_memory_map(tmp_path, toy_params):
 def test_nothing_to_embed_is_said(toy_params):
     with pytest.raises(InputError, match="no images"):
         students.embed(TOY, toy_params, images(0))
-
-
-# --- weights ---
-
-
-def test_weights_come_back_as_they_were(tmp_path):
-    student = TOY._replace(
-        triplet_head=6, preprocessing=students.Preprocessing(std=(0.2, 0.3, 0.4)), pool="map"
-    )
-    params = students.init(student, jax.random.key(3))
-    students.save_weights(tmp_path / "w.npz", student, params)
-    loaded_student, loaded = students.load_weights(tmp_path / "w.npz")
-    assert loaded_student == student
-    assert hash(loaded_student) == hash(student)  # a static argument of jitted functions
-    assert all(type(x) is np.ndarray and x.dtype == np.float32 for x in jax.tree.leaves(loaded))
-    assert jax.tree.structure(loaded) == jax.tree.structure(jax.device_get(params))
-    jax.tree.map(np.testing.assert_array_equal, loaded, params)
-
-
-def test_weights_have_big_visions_keys(tmp_path, toy_params):
-    students.save_weights(tmp_path / "w.npz", TOY, toy_params)
-    keys = set(np.load(tmp_path / "w.npz", allow_pickle=False).files) - {"student"}
-    flat = flax.traverse_util.flatten_dict(toy_params, sep="/")
-    assert keys == {f"params/{name}" for name in flat}
-
-
-def saved_with(tmp_path: Path, toy_params, change) -> Path:
-    arrays = layouts.flatten(toy_params) | {"student": np.array(json.dumps(weights._plain(TOY)))}
-    change(arrays)
-    np.savez(tmp_path / "w.npz", **arrays)
-    return tmp_path / "w.npz"
-
-
-NORM = "params/Transformer/encoder_norm/scale"
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda a: a.pop(NORM), rf"{NORM} is missing; expected shape \(32,\)"),
-        (lambda a: a.update({"params/cls": np.zeros((1, 1, 32))}), "params/cls is unexpected"),
-        (lambda a: a.update({NORM: np.zeros(31)}), rf"{NORM} is .*expected .*\(32,\)"),
-        (lambda a: a.update({NORM: np.zeros(32, int)}), f"{NORM} is int64"),
-        (lambda a: a.update({NORM: np.full(32, np.nan)}), f"{NORM} has a NaN"),
-        (lambda a: a.update({NORM: np.array([None] * 32)}), "not a readable"),
-        (lambda a: a.pop("student"), "no readable specification"),
-        (lambda a: a.update(student=np.array("{")), "no readable specification"),
-        (lambda a: a.update(student=np.array('{"color": 1}')), "no readable specification"),
-    ],
-)
-def test_wrong_weights_are_refused_in_one_sentence(tmp_path, toy_params, change, message):
-    path = saved_with(tmp_path, toy_params, change)
-    with pytest.raises(InputError, match=message) as info:
-        students.load_weights(path)
-    assert str(path) in str(info.value)
-    assert "\n" not in str(info.value)
-
-
-def test_files_that_are_no_weights_are_refused(tmp_path, toy_params):
-    with pytest.raises(InputError, match="no such file"):
-        students.load_weights(tmp_path / "absent.npz")
-    (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(InputError, match="not a readable"):
-        students.load_weights(tmp_path / "text.npz")
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(InputError, match="not a readable"):
-        students.load_weights(tmp_path / "array.npy")
-    students.save_weights(tmp_path / "w.npz", TOY, toy_params)
-    whole = (tmp_path / "w.npz").read_bytes()
-    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="not a readable"):
-        students.load_weights(tmp_path / "half.npz")

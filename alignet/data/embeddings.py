@@ -1,18 +1,19 @@
 """Embeddings of any model: a matrix, with the names of its rows where they are known."""
 
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from alignet.data.mapped import DAMAGED, map_npz
 from alignet.errors import InputError
-from alignet.runtime.files import atomic_path, write_npz
+from alignet.runtime.files import atomic_path
 
 ROWS_A_CHECK = 8192
+EXPECTED = "expected a float matrix [n, p], or `ids` and `embeddings` in an .npz"
 
 
 class Embeddings(NamedTuple):
@@ -33,8 +34,9 @@ def load_embeddings(
     """Reads embeddings and checks every value of them.
 
     Args:
-      path: `.npy`, a float matrix [n, p], which stays memory-mapped; or `.npz` with `ids` (str [n])
-        and `embeddings` (float [n, p]). What the file holds decides, not its name.
+      path: `.npy`, a float matrix [n, p]; or `.npz` with `ids` (str [n]) and `embeddings` (float
+        [n, p]). What the file holds decides, not its name. The matrix stays memory-mapped unless
+        it is compressed.
       ids: the objects wanted, in the order wanted. A file with ids must have exactly these, in any
         order; a file without must have exactly this many rows, which are taken in this order.
 
@@ -111,37 +113,66 @@ def save_embeddings(path: str | Path, embeddings: Embeddings) -> None:
             np.save(temporary, embeddings.matrix, allow_pickle=False)
     else:
         _check_ids(path, embeddings)
-        write_npz(path, ids=embeddings.ids, embeddings=embeddings.matrix)
+        with atomic_path(path) as temporary:
+            _, dimension = embeddings.matrix.shape
+            write_embeddings(
+                temporary,
+                embeddings.ids,
+                [embeddings.matrix],
+                dimension=dimension,
+                dtype=embeddings.matrix.dtype,
+            )
+
+
+def write_embeddings(
+    path: str | Path,
+    ids: np.ndarray,
+    blocks: Iterable[np.ndarray],
+    *,
+    dimension: int,
+    dtype: str | np.dtype,
+) -> None:
+    """Writes an `.npz` like `numpy.savez`'s, of which one block is in memory at a time.
+
+    Equal embeddings give equal bytes, however they are cut into blocks. Their values are not
+    checked and the write is not atomic: that is for the caller, as a step of a chain is.
+
+    Args:
+      path: the file.
+      ids: str [n].
+      blocks: arrays [m, dimension], n rows in all.
+      dimension: columns.
+      dtype: of the matrix.
+    """
+    dtype, rows = np.dtype(dtype), 0
+    with zipfile.ZipFile(path, "w") as archive:
+        # The matrix first: its data then start at a multiple of 64 bytes, aligned in a memory map.
+        with archive.open("embeddings.npy", "w", force_zip64=True) as member:
+            header = {"descr": dtype.str, "fortran_order": False, "shape": (len(ids), dimension)}
+            np.lib.format.write_array_header_1_0(member, header)
+            for block in blocks:
+                member.write(np.ascontiguousarray(block, dtype))
+                rows += len(block)
+        with archive.open("ids.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, ids, allow_pickle=False)
+    if rows != len(ids):
+        raise ValueError(f"{rows} rows for {len(ids)} ids")
 
 
 def _read(path: Path) -> Embeddings:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected embeddings, a .npy or .npz file.")
-    damaged = InputError(
-        f"{path}: not a whole NumPy file of plain arrays (pickled objects are never loaded); "
-        "expected a float matrix [n, p], or `ids` and `embeddings` in an .npz."
-    )
     try:
         with open(path, "rb") as file:
-            if file.read(2) == b"PK":
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    return _read_archive(path, archive)
-        return Embeddings(None, np.lib.format.open_memmap(path, mode="r"))
-    except InputError:
-        raise
-    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        raise damaged from None
-
-
-def _read_archive(path: Path, archive: np.lib.npyio.NpzFile) -> Embeddings:
-    absent = [key for key in ("ids", "embeddings") if key not in archive.files]
-    if absent:
+            if file.read(2) != b"PK":
+                return Embeddings(None, np.lib.format.open_memmap(path, mode="r"))
+    except DAMAGED:
         raise InputError(
-            f"{path}: has no array {' and no array '.join(absent)}, only "
-            f"{_first(archive.files) or 'nothing'}; expected `ids` and `embeddings`."
-        )
-    return Embeddings(archive["ids"], archive["embeddings"])
+            f"{path}: not a whole NumPy file of plain arrays (pickled objects are never loaded); "
+            f"{EXPECTED}."
+        ) from None
+    ids, matrix = map_npz(path, ("ids", "embeddings"), expected=EXPECTED)
+    return Embeddings(np.array(ids), matrix)
 
 
 def _check_matrix(path: Path, matrix: np.ndarray) -> None:

@@ -1,19 +1,29 @@
-"""Images with names, from one `.npz` or from a folder of picture files."""
+"""Pictures with names, from a folder, an `.npz` or a tfds dataset: one by one, or all at once."""
 
-from collections.abc import Callable
+import hashlib
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from alignet.data.mapped import map_npz
 from alignet.errors import InputError
-from alignet.runtime.files import read_npz, write_npz
+from alignet.runtime.files import sha256, write_npz
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Named, so that no other of Pillow's decoders sees a file that is not what its suffix says.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+TFDS = "tfds:"
 
 Resize = Callable[[Image.Image], np.ndarray]
+Encoded = Path | io.BytesIO | np.ndarray
 
 
 class Images(NamedTuple):
@@ -23,66 +33,198 @@ class Images(NamedTuple):
     pixels: UInt8[np.ndarray, "n h w 3"]
 
 
+class Source(NamedTuple):
+    """Pictures in a fixed order, each of which is read when it is asked for, from any thread.
+
+    Attributes:
+      name: what files made of these pictures are called after.
+      n: how many there are.
+      read: the id and the picture, for `decode`, at a place from 0 to n − 1.
+      fingerprint: changes when the pictures do.
+    """
+
+    name: str
+    n: int
+    read: Callable[[int], tuple[str, Encoded]]
+    fingerprint: str
+
+
 def save_images(path: str | Path, images: Images) -> None:
     """Writes images to an `.npz` with the arrays `ids` and `pixels`, atomically."""
     write_npz(path, ids=images.ids, pixels=images.pixels)
 
 
 def load_images(path: str | Path, *, resize: Resize | None = None) -> Images:
-    """Reads images from what `save_images` wrote, or from a folder of .jpg and .png files.
-
-    A folder's files come in the order of their names, their ids are the names without the suffix,
-    and every colour mode becomes RGB.
+    """Reads all images of what `open_source` opens; any that cannot be read is an error.
 
     Args:
-      path: an `.npz` file or a folder.
+      path: a folder, an `.npz`, or a tfds dataset.
       resize: brings an RGB picture to the size wanted, uint8 [h, w, 3], as a student's
         preprocessing does; None takes the images as they are, which must then be equally large.
 
     Returns:
-      The images.
+      The images, every colour mode turned into RGB.
 
     Raises:
       InputError: there are no images, or one of them is malformed; the message names it.
     """
-    path = Path(path)
-    if path.is_dir():
-        ids, pictures = _read_folder(path, resize)
-    elif path.is_file():
-        ids, pictures = _read_npz(path, resize)
-    else:
-        raise InputError(f"{path}: no such file or folder; expected images.")
-    if len(ids) == 0:
-        raise InputError(f"{path}: holds no images; expected an .npz or .jpg and .png files.")
-    names, first, count = np.unique(ids, return_index=True, return_counts=True)
-    if len(names) < len(ids):
-        name = names[count > 1][np.argmin(first[count > 1])]
-        raise InputError(f"{path}: the id {str(name)!r} comes twice; expected unique ids.")
-    return Images(ids, pictures)
-
-
-def _read_folder(path: Path, resize: Resize | None) -> tuple[np.ndarray, np.ndarray]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    pictures = []
-    for file in files:
+    source = open_source(path)
+    ids, pictures = [], []
+    for place in range(source.n):
+        name, encoded = source.read(place)
+        where = encoded if isinstance(encoded, Path) else f"{path}: {name}"
         try:
-            with Image.open(file) as picture:
-                picture = picture.convert("RGB")
-                pictures.append(np.asarray(picture) if resize is None else resize(picture))
+            picture, _ = decode(encoded)
+            pictures.append(np.asarray(picture) if resize is None else resize(picture))
         except Exception as error:  # Pillow's decoders raise nearly anything on a corrupt file
-            raise InputError(f"{file}: cannot be read as a picture ({error}).") from None
+            raise InputError(f"{where}: cannot be read as a picture ({error}).") from None
+        ids.append(name)
         if pictures[-1].shape != pictures[0].shape:
             height, width, _ = pictures[-1].shape
             raise InputError(
-                f"{file}: is {width}×{height} pixels and {files[0].name} is not; "
+                f"{where}: is {width}×{height} pixels and {ids[0]} is not; "
                 "expected equal sizes, or a size to resize to."
             )
-    ids = np.array([file.stem for file in files], np.str_)
-    return ids, np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
+    return Images(np.array(ids, np.str_), np.stack(pictures))
 
 
-def _read_npz(path: Path, resize: Resize | None) -> tuple[np.ndarray, np.ndarray]:
-    ids, pixels = read_npz(path, ("ids", "pixels"), expected="expected the arrays ids and pixels")
+def decode(encoded: Encoded) -> tuple[Image.Image, str]:
+    """Decodes a picture to RGB, as the codes do that the models come from.
+
+    That is Pillow's `convert("RGB")`: alpha is dropped, grey levels beyond 255 are white, and a
+    rotation noted in EXIF is not carried out (but of a TIFF, where Pillow does it on its own).
+
+    Args:
+      encoded: a picture file, its bytes, or uint8 [h, w, 3].
+
+    Returns:
+      The picture, and what it was if not plain 8-bit RGB: its mode, 16 bits, an EXIF rotation.
+
+    Raises:
+      Exception: of any type. The picture is damaged, has more pixels than Pillow's limit, or has a
+        side of one pixel, in which there is nothing to see.
+    """
+    try:
+        is_array = isinstance(encoded, np.ndarray)
+        picture = Image.fromarray(encoded) if is_array else Image.open(encoded, formats=FORMATS)
+    except UnidentifiedImageError:  # it names a place in memory
+        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
+    with picture:
+        width, height = picture.size
+        if min(width, height) < 2:
+            raise ValueError(f"it is {width}×{height} pixels")
+        if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise ValueError(f"it is {width}×{height} pixels, too many to be a photograph")
+        remarks = [picture.mode] if picture.mode != "RGB" else []
+        # The mode does not tell, where Pillow reads only the upper 8 of them.
+        if any(";16" in str(tile[3]) for tile in getattr(picture, "tile", [])[:1]):
+            remarks.append("16 bits a channel")
+        rgb = picture.convert("RGB")
+        try:
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:  # of damaged EXIF, which is no part of the picture
+            orientation = 1
+        if orientation in range(2, 9):  # 1 is upright, others mean nothing
+            remarks.append(f"EXIF orientation {orientation}")
+        return rgb, ", ".join(remarks)
+
+
+def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
+    """Opens pictures without reading them.
+
+    Args:
+      images: one of
+        - a folder, searched with the folders inside it and through links, hidden files and folders
+          aside, for files with a suffix of `SUFFIXES`. They come in the order of their paths
+          inside the folder; these without the suffix are the ids. The fingerprint is of their
+          paths, sizes and times of change, not of what they hold: a million are not read for it.
+        - an `.npz` with `ids` and `pixels`, see `save_images`.
+        - "tfds:NAME:SPLIT", for instance "tfds:imagenet_v2/matched-frequency:test", prepared with
+          file_format "array_record", which is read without TensorFlow. The ids are the feature
+          `file_name`, or "SPLIT/0" and so on where there is none. The fingerprint is again of
+          paths, sizes and times of change.
+      data_dir: where tfds finds its datasets; "" for its own default.
+
+    Raises:
+      InputError: there is no such thing, it is malformed or holds no pictures, or an id comes
+        twice (of a dataset's `file_name`, that is not known before it is read).
+    """
+    if str(images).startswith(TFDS):
+        source = _open_tfds(str(images), data_dir)
+    else:
+        path = Path(images)
+        if path.is_dir():
+            source = _open_folder(path)
+        elif path.is_file():
+            source = _open_npz(path)
+        else:
+            raise InputError(
+                f"{path}: no such file or folder; expected images: a folder of pictures, an .npz "
+                f"with ids and pixels, or {TFDS}NAME:SPLIT."
+            )
+    if source.n == 0:
+        raise InputError(
+            f"{images}: holds no images; expected an .npz or a folder of {', '.join(SUFFIXES)} "
+            "files."
+        )
+    return source
+
+
+def first_repeated(ids: Iterable[str]) -> str | None:
+    """The first of the ids that came before, or None."""
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _open_folder(path: Path) -> Source:
+    try:
+        found = sorted(_files(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be searched ({error}); expected a folder.") from None
+    names = [name for name, _, _ in found]
+    _check_unique(path, map(_id, names))
+    state = hashlib.sha256()
+    for name, size, mtime_ns in found:
+        try:
+            state.update(f"{size} {mtime_ns} {name}\n".encode())
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{path}: the file name {name!r} is not UTF-8; expected one that can be printed."
+            ) from None
+
+    def read(place: int) -> tuple[str, Path]:
+        return _id(names[place]), path / names[place]
+
+    return Source(path.resolve().name, len(names), read, state.hexdigest())
+
+
+def _files(folder: Path, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[tuple]:
+    """Path inside the outermost folder, size and time of change of every picture file."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise InputError(f"{folder}: a link to a folder that it lies in; expected no such circle.")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _files(Path(entry.path), f"{prefix}{entry.name}/", (*above, real))
+            elif entry.name.lower().endswith(SUFFIXES):
+                # Of a link to nothing it is the link's own; that it cannot be read is seen later.
+                status = entry.stat(follow_symlinks=entry.is_file())
+                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+
+
+def _id(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _open_npz(path: Path) -> Source:
+    ids, pixels = map_npz(path, ("ids", "pixels"), expected="expected the arrays ids and pixels")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise InputError(
             f"{path}: pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [n, h, w, 3]."
@@ -92,6 +234,62 @@ def _read_npz(path: Path, resize: Resize | None) -> tuple[np.ndarray, np.ndarray
             f"{path}: ids are {ids.dtype} {list(ids.shape)} for {len(pixels)} images; "
             "expected one text each."
         )
-    if resize is not None and len(pixels):
-        pixels = np.stack([resize(Image.fromarray(picture)) for picture in pixels])
-    return ids, pixels
+    _check_unique(path, ids.tolist())
+
+    def read(place: int) -> tuple[str, np.ndarray]:
+        return str(ids[place]), np.asarray(pixels[place])
+
+    return Source(path.stem, len(ids), read, sha256(path))
+
+
+def _open_tfds(images: str, data_dir: str | Path) -> Source:
+    # The name may end with a version, as in mnist:3.0.1:test[:50%]; a split begins with a letter.
+    parts = re.fullmatch(TFDS + r"(.+?(?::[\d.]+)?):([A-Za-z].*)", images)
+    if not parts:
+        raise InputError(f"{images}: names no split; expected {TFDS}NAME:SPLIT.")
+    name, split = parts.groups()
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise InputError(
+            f"{images}: tfds cannot be imported ({error}); expected what requirements.txt lists."
+        ) from None
+    # Of tfds's many types; the first line says it, what it lists below is longer than a screen.
+    try:
+        builder = tfds.builder(name, data_dir=data_dir or None)
+        features, splits = builder.info.features, builder.info.splits
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        records = builder.as_data_source(split=split, decoders=decoders) if splits else ()
+    except Exception as error:
+        raise InputError(
+            f"{images}: cannot be opened ({str(error).split(chr(10))[0]}); expected a dataset "
+            "prepared with file_format array_record."
+        ) from None
+    if not splits:
+        raise InputError(
+            f"{images}: not prepared in {builder.data_dir}; expected it there, by `tfds build "
+            f"{name} --file_format=array_record`, or another data_dir."
+        )
+    if "image" not in features or not isinstance(features["image"], tfds.features.Image):
+        raise InputError(f"{images}: has the features {', '.join(features)}; expected an `image`.")
+
+    def read(place: int) -> tuple[str, io.BytesIO]:
+        try:
+            record = records[place]
+        except Exception as error:  # array_record's own types
+            raise InputError(f"{images}: record {place} cannot be read ({error}).") from None
+        name = record.get("file_name", f"{split}/{place}".encode())
+        return name.decode(), io.BytesIO(record["image"])
+
+    state = hashlib.sha256()
+    for part in splits[split].file_instructions:
+        status = os.stat(part.filename)
+        file = f"{status.st_size} {status.st_mtime_ns} {Path(part.filename).name}"
+        state.update(f"{file} {part.skip} {part.take}\n".encode())
+    return Source(f"{name}-{split}", len(records), read, state.hexdigest())
+
+
+def _check_unique(path: Path, ids: Iterable[str]) -> None:
+    repeated = first_repeated(ids)
+    if repeated is not None:
+        raise InputError(f"{path}: the id {repeated!r} comes twice; expected unique ids.")

@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -59,7 +60,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 def remove_temporaries(path: str | Path) -> None:
     """Removes what a process that was killed while it made `path` left beside it."""
     path = Path(path)
-    for stale in path.parent.glob(f".{path.stem}-*"):
+    # Exactly the names that tempfile gives: `model-2` may be in the making beside `model`.
+    for stale in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{path.suffix}"):
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
 

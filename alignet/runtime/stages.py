@@ -24,7 +24,7 @@ import alignet
 from alignet.errors import InputError
 from alignet.runtime import files
 
-LIBRARIES = ("jax", "numpy", "scipy", "scikit-learn", "optax", "flax")
+LIBRARIES = ("jax", "numpy", "scipy", "scikit-learn", "optax", "flax", "pillow")
 
 
 def run(

@@ -23,6 +23,8 @@ VARIANTS = {
     "e": (1792, 56, 15360, 16),
 }
 
+RESIZES = ("squash", "crop")
+INTERPOLATIONS = ("bicubic", "bilinear", "tf_bilinear", "tf_area")
 POOLS = ("gap", "tok", "map")
 POSEMBS = ("learn", "sincos2d")
 ACTIVATIONS = ("gelu_tanh", "gelu", "quick_gelu")
@@ -115,12 +117,23 @@ def sizes(student: Student) -> Sizes:
             f"{', '.join(VARIANTS)}, a slash and the patch size, as in 'Ti/16'."
         )
     found = Sizes(*VARIANTS[letter], int(patch))
-    for field, known in (("pool", POOLS), ("posemb", POSEMBS), ("activation", ACTIVATIONS)):
-        value = getattr(student, field)
+    scaling = student.preprocessing
+    for field, value, known in (
+        ("pool", student.pool, POOLS),
+        ("posemb", student.posemb, POSEMBS),
+        ("activation", student.activation, ACTIVATIONS),
+        ("preprocessing resize", scaling.resize, RESIZES),
+        ("preprocessing interpolation", scaling.interpolation, INTERPOLATIONS),
+    ):
         if value not in known:
             raise InputError(
                 f"student {field} {value!r} is unknown; expected one of {', '.join(known)}."
             )
+    if scaling.short_side is not None and scaling.short_side < student.image_size:
+        raise InputError(
+            f"student preprocessing short_side {scaling.short_side} is smaller than image_size "
+            f"{student.image_size}; expected at least as much, to crop from."
+        )
     if student.image_size < found.patch_size:
         raise InputError(
             f"student image_size {student.image_size} is smaller than the patch size in "
@@ -137,3 +150,12 @@ def sizes(student: Student) -> Sizes:
     if student.cls_position and student.posemb != "learn":
         raise InputError("student cls_position needs a learned position embedding.")
     return found
+
+
+def at_resolution(student: Student, image_size: int) -> Student:
+    """The student with larger or smaller images, of which the crop keeps the same share."""
+    scaling = student.preprocessing
+    if scaling.short_side is not None:
+        short_side = scaling.short_side * image_size // student.image_size
+        scaling = scaling._replace(short_side=short_side)
+    return student._replace(image_size=image_size, preprocessing=scaling)

@@ -31,7 +31,8 @@ class Compute(NamedTuple):
     """How a network runs; what it computes stays the same.
 
     Attributes:
-        dtype: of the activations, "float32" or "bfloat16"; parameters and read-outs are float32.
+        dtype: of what attention and MLPs compute in, "float32" or "bfloat16"; parameters, the
+            residual stream and read-outs are float32.
         scan: compile one block and loop over it; the parameters are then in the scanned layout,
             see `layouts.to_scan`. Compiles in a fraction of the time, runs a little slower.
         remat: recompute a block's activations in the backward pass instead of keeping them.
@@ -67,6 +68,12 @@ def _fused_attention(
     return jax.nn.dot_product_attention(query, key, value)
 
 
+def _norm(eps: float, name: str | None = None) -> nn.Module:
+    # Not E[x²] − E[x]²: some pretrained tokens are a thousand times larger in one channel, and
+    # the stable form takes no longer.
+    return nn.LayerNorm(epsilon=eps, use_fast_variance=False, name=name)
+
+
 class Block(nn.Module):
     """What the attention and the MLP of a block need to know."""
 
@@ -76,8 +83,8 @@ class Block(nn.Module):
     norm_eps: float
     dtype: str
 
-    def norm(self, name: str | None = None) -> nn.Module:
-        return nn.LayerNorm(epsilon=self.norm_eps, name=name)
+    def norm(self) -> nn.Module:
+        return _norm(self.norm_eps)
 
     def attention(self) -> nn.Module:
         return nn.MultiHeadDotProductAttention(
@@ -124,9 +131,9 @@ class EncoderBlock(Block):
         self, x: Float[Array, "b n d"]
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b n d"]]:
         y = self.norm()(x)
-        x = (x + self._scale(self.attention()(y, y), "layer_scale_0")).astype(self.dtype)
+        x = x + self._scale(self.attention()(y, y), "layer_scale_0")
         y = self.mlp()(self.norm()(x))
-        x = (x + self._scale(y, "layer_scale_1")).astype(self.dtype)
+        x = x + self._scale(y, "layer_scale_1")
         return x, x
 
     def _scale(self, x: Float[Array, "b n d"], name: str) -> Float[Array, "b n d"]:
@@ -163,8 +170,7 @@ class Encoder(nn.Module):
             for layer in range(self.depth):
                 x, output = block(**self.block, name=f"encoderblock_{layer}")(x)
                 outputs.append(output)
-        norm = nn.LayerNorm(epsilon=self.block["norm_eps"], name="encoder_norm")
-        return norm(x), outputs
+        return _norm(self.block["norm_eps"], "encoder_norm")(x), outputs
 
 
 class MAPHead(Block):
@@ -216,9 +222,10 @@ class ViT(nn.Module):
             name="embedding",
         )(images)
         b, h, w, d = x.shape
-        x = self._tokens(x.reshape(b, h * w, d), (h, w)).astype(dtype)
+        # From here on float32: blocks add to the residual stream what they compute in `dtype`.
+        x = self._tokens(x.reshape(b, h * w, d).astype(jnp.float32), (h, w))
         if student.pre_norm:
-            x = nn.LayerNorm(epsilon=student.norm_eps, name="pre_norm")(x).astype(dtype)
+            x = _norm(student.norm_eps, "pre_norm")(x)
 
         block = {
             "mlp_dim": mlp_dim,
@@ -247,12 +254,14 @@ class ViT(nn.Module):
         if student.projection is not None:
             dense = nn.Dense(student.projection, use_bias=False, dtype=dtype, name="projection")
             x = dense(x)
-        for name, output, features in (
-            ("head", "logits", student.num_classes),
-            ("triplet_head", "triplet_head", student.triplet_head),
+        zeros, lecun = nn.initializers.zeros, nn.initializers.lecun_normal()
+        for name, output, features, kernel_init in (
+            ("head", "logits", student.num_classes, zeros),
+            ("triplet_head", "triplet_head", student.triplet_head, lecun),
         ):
             if features is not None:
-                out[output] = nn.Dense(features, dtype=dtype, name=name)(x).astype(jnp.float32)
+                dense = nn.Dense(features, dtype=dtype, kernel_init=kernel_init, name=name)
+                out[output] = dense(x).astype(jnp.float32)
         if student.layer is not None:
             x = blocks[student.layer]
             x = x[:, 0] if student.pool == "tok" else x.mean(axis=1)
@@ -281,7 +290,7 @@ class ViT(nn.Module):
         if student.registers:
             normal = nn.initializers.normal(stddev=0.02)
             extra.append(self.param("registers", normal, (1, student.registers, d)))
-        extra = [jnp.tile(token, [b, 1, 1]).astype(x.dtype) for token in extra]
+        extra = [jnp.tile(token, [b, 1, 1]) for token in extra]
         return jnp.concatenate([*extra, x], axis=1)
 
 
