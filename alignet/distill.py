@@ -29,11 +29,13 @@ from alignet.errors import InputError
 from alignet.runtime import checkpoints, files
 from alignet.runtime import mesh as meshes
 from alignet.runtime.progress import progress
+from alignet.students import inference, layouts
 
 LOSSES = ("kl", "jsd", "contrastive", "hard")
 FIELDS = (
     *("seed", "batch_size", "steps", "warmup_steps", "peak_lr", "loss", "tau_teacher"),
-    *("tau_student", "pull", "grad_clip", "read_out", "checkpoint_every", "log_every"),
+    *("tau_student", "pull", "grad_clip", "read_out", "dtype", "scan", "remat"),
+    *("checkpoint_every", "log_every"),
 )
 # A resumed run may change these: they do not touch the weights.
 CADENCE = ("checkpoint_every", "log_every")
@@ -76,6 +78,7 @@ def distill(
             pull: strength of the decoupled pull to the weights in `params` (1.0).
             grad_clip: largest global norm of the gradient, or None (None).
             read_out: "pre_logits" (the paper) or "triplet_head" (official code).
+            dtype, scan, remat: how the network runs, see `students.Compute`.
             checkpoint_every, log_every: in steps (10 000; -).
         student: the network; see `students.add_triplet_head` for a read-out by a head.
         params: its pretrained float32 parameters, left as they are.
@@ -133,7 +136,9 @@ def distill(
         # A copy: the caller's arrays must survive the donation below.
         return {"params": jax.tree.map(jnp.copy, params), "opt_state": optimizer.init(params)}
 
-    state = jax.jit(initial_state, out_shardings=whole)(meshes.replicate(mesh, params))
+    compute = students.Compute(config.dtype, config.scan, config.remat)
+    params = inference.place(params, compute, mesh)
+    state = jax.jit(initial_state, out_shardings=whole)(params)
     folder = workdir / "checkpoints"
     found = checkpoints.restore_latest(folder, state, meta=identity)
     done, state = found if found else (0, state)
@@ -141,7 +146,7 @@ def distill(
         print(f"distill: resuming after step {done} of {config.steps}", file=sys.stderr)
 
     ############################## One step ##############################
-    network = students.network(student)
+    network = students.network(student, compute)
 
     def loss_and_agreement(params: students.Params, batch: dict[str, jax.Array]) -> tuple:
         images = batch["images"].reshape(-1, *batch["images"].shape[2:])
@@ -204,6 +209,8 @@ def distill(
 
     ############################## Result ##############################
     params = jax.device_get(state["params"])
+    if compute.scan:
+        params = layouts.to_unrolled(params)
     if jax.process_index() == 0:
         students.save_weights(workdir / "student.npz", student, params)
     return params

@@ -83,6 +83,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.distill.pull = 0.3
     config.distill.grad_clip = None
     config.distill.read_out = "pre_logits"  # paper
+    config.distill.dtype = "float32"
+    config.distill.scan = config.distill.remat = False
     config.distill.checkpoint_every = 400
     config.distill.log_every = 100
     return config

@@ -27,6 +27,9 @@ def config(**overrides):
     c.pull = 1.0
     c.grad_clip = None
     c.read_out = "pre_logits"
+    c.dtype = "float32"
+    c.scan = False
+    c.remat = False
     c.checkpoint_every = 5
     c.log_every = 1
     with c.unlocked():

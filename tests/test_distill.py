@@ -316,6 +316,23 @@ def test_the_triplet_head_is_trained_and_the_callers_weights_are_left_alone(tmp_
         assert np.abs(aligned[name]["kernel"] - params[name]["kernel"]).max() > 1e-4
 
 
+def test_how_the_network_runs_changes_no_more_than_roundings(tmp_path):
+    student = students.Student("nano/8", 16, "gap")
+    ways = {"plain": {}, "scan": {"scan": True, "remat": True}, "bfloat16": {"dtype": "bfloat16"}}
+    pixels, _ = case.data()
+    z, runs = {}, {}
+    for name, options in ways.items():
+        runs[name] = case.run(tmp_path / name, student=student, steps=4, **options)
+        z[name] = students.embed(student, runs[name], pixels)
+    assert jax.tree.structure(runs["scan"]) == jax.tree.structure(runs["plain"])
+    before = students.embed(student, case.pretrained(student), pixels)
+    moved = np.abs(z["plain"] - before).max()
+    assert moved > 0.05
+    assert np.abs(z["scan"] - z["plain"]).max() < 1e-3 * moved
+    assert 0 < np.abs(z["bfloat16"] - z["plain"]).max() < 0.2 * moved
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(runs["bfloat16"]))
+
+
 # --- wrong input ---
 
 
