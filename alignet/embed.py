@@ -39,7 +39,7 @@ CHOICES = {
     "unreadable": ("fail", "skip"),
     "not_rgb": ("convert", "skip", "fail"),
 }
-LEAST = {"image_size": 0, "layer": -1, "batch_per_device": 1, "shard_size": 1}
+LEAST = {"image_size": 0, "layer": -1, "batch_per_device": 0, "shard_size": 1}
 
 
 class Part(NamedTuple):
@@ -79,7 +79,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     if config.image_size:
         model += f"-{config.image_size}px"
     name = re.sub(r"[^\w.-]+", "-", f"{model}_{source.name}")
-    settings = {k: config[k] for k in ("batch_per_device", "shard_size", "unreadable", "not_rgb")}
+    settings = {k: config[k] for k in ("shard_size", "unreadable", "not_rgb")}
+    settings["batch_per_device"] = config.batch_per_device or inference.default_batch()
     make(Path(workdir) / f"{name}.npz", embedder, source, **settings)
 
 

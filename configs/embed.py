@@ -33,10 +33,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.dtype = "float32"  # of the activations; or bfloat16, faster on chips
     config.scan = False  # one compiled block in a loop: compiles faster, runs a little slower
     config.backend = "alignet"  # or big_vision, where that can be imported
-    config.batch_per_device = 32
+    config.batch_per_device = 0  # 0 for 8 on a CPU and 64 on a chip
     # Images; embedded again after an interruption at most. A multiple of batch_per_device times the
     # number of devices keeps all of them busy.
-    config.shard_size = 4096
+    config.shard_size = 1024
     config.unreadable = "fail"  # damaged, too large, or one pixel wide; or skip. Listed either way
     config.not_rgb = "convert"  # as the models' own codes do; or skip, fail. Listed either way
     return config

@@ -279,7 +279,7 @@ def similarity_panels(
     thin = min(0.6, 4 / len(labels))
     panels = np.atleast_1d(figure.subplots(1, len(matrices)))
     for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
-        ranks = _percentiles(matrix)[np.ix_(order, order)]
+        ranks = percentiles(matrix)[np.ix_(order, order)]
         image = axes.imshow(ranks, cmap="cividis", vmin=0, vmax=100)
         for start in starts[1:]:
             axes.axhline(start - 0.5, color="white", lw=thin)
@@ -388,7 +388,7 @@ def _thousands(n: float | np.integer) -> str:
     return f"{n / 1000:.1f}k" if n < 10_000 else f"{n / 1000:,.0f}k"
 
 
-def _percentiles(matrix: np.ndarray) -> np.ndarray:
+def percentiles(matrix: np.ndarray) -> np.ndarray:
     """Ranks of the off-diagonal pairs, 0 to 100; the diagonal, which is no pair, blank."""
     n = len(matrix)
     upper = np.triu_indices(n, 1)

@@ -29,11 +29,13 @@ class HumanSet(NamedTuple):
       name: of the set.
       ids: str [n], file names of the photographs without the suffix.
       similarity: float [n, n].
+      photographs: the folder where they are, if anywhere.
     """
 
     name: str
     ids: np.ndarray
     similarity: np.ndarray
+    photographs: Path
 
 
 def run(
@@ -63,7 +65,7 @@ def run(
     Raises:
       InputError: the matrix is malformed, or its diagonal says that it is of the other kind.
     """
-    _check(human, len(embeddings), kind)
+    check(human, len(embeddings), kind)
     upper = np.triu_indices(len(human), 1)
     people = human[upper] if kind == "similarity" else -human[upper]
     kernels = [rsm(embeddings, kernel=kernel)[upper] for kernel in Rsa._fields]
@@ -137,14 +139,15 @@ def load_peterson(data_dir: str | Path) -> list[HumanSet]:
     for name, matrix in similarity.items():
         ids = np.array([Path(str(filename)).stem for filename in filenames[name]])
         try:
-            _check(matrix, len(ids), "similarity")
+            check(matrix, len(ids), "similarity")
         except InputError as error:
             raise InputError(f"{matrices}, {name}: {error}") from None
-        sets.append(HumanSet(name, ids, matrix))
+        sets.append(HumanSet(name, ids, matrix, folder / "images" / name))
     return sets
 
 
-def _check(human: np.ndarray, n: int, kind: str) -> None:
+def check(human: np.ndarray, n: int, kind: str) -> None:
+    """Raises InputError unless this is people's symmetric matrix of n objects, of that kind."""
     if kind not in ("similarity", "dissimilarity"):
         raise InputError(f"kind is {kind!r}; expected 'similarity' or 'dissimilarity'.")
     if human.shape != (n, n) or n < 3:

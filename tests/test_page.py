@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from evals import calibration, figures
+from evals import calibration, figures, human_figures
 from evals.intervals import Measured, proportion
 from evals.page import Picture, Section, Table, page, write_page
 
@@ -74,9 +74,16 @@ def draw_sheet(rng):
     return figures.contact_sheet(pixels, triplets, answers, title="A world")
 
 
+def draw_similarity(rng):
+    people, model = ((x + x.T) / 2 + 2 * np.eye(30) for x in rng.random((2, 30, 30)))
+    rho = Measured(0.498, 0.426, 0.564, 30)
+    return human_figures.similarity_with_people(people, model, rho, name="automobiles")
+
+
 DRAWN = {
     "reliability": draw_reliability, "lambda": draw_lambda, "dots": draw_dots, "elbow": draw_elbow,
     "training": draw_training, "panels": draw_panels, "sheet": draw_sheet,
+    "similarity": draw_similarity,
 }  # fmt: skip
 
 

@@ -1,0 +1,168 @@
+"""Where the rows that are scored come from: a file of embeddings, or photographs and a network."""
+
+import argparse
+import contextlib
+import functools
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from alignet.data.embeddings import Embeddings, load_embeddings, select
+from alignet.data.images import Images, load_images
+from alignet.errors import InputError
+from alignet.runtime import files
+from alignet.runtime.progress import progress
+
+BATCHES_AT_ONCE = 4  # between two signs of progress
+
+
+@contextlib.contextmanager
+def naming(source: Path | str) -> Iterator[None]:
+    """Puts a name before the complaint of a function that was given arrays, not files."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+class Source:
+    """One model's rows for whatever objects are asked for.
+
+    Attributes:
+      name: what to call the model in a report.
+      path: the file its rows or weights come from.
+      hashes: SHA-256 of every file that was read, by path.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        self.data_dir = options.data_dir
+        self.hashes: dict[str, str] = {}
+        self._embeddings = self._embedder = self._transform = None
+        self.path = options.embeddings or options.checkpoint or options.weights
+        self.name = options.model or self.path.stem
+        if options.embeddings:
+            self._embeddings = load_embeddings(self.path)
+        else:
+            # Imported only here: scoring an embeddings file needs no networks.
+            from alignet import students
+
+            if options.model:
+                self._embedder = students.load(
+                    options.model,
+                    weights=self.path,
+                    layer=options.layer,
+                    image_size=options.image_size,
+                )
+                self.name += f", layer {options.layer}" if options.layer is not None else ""
+            else:
+                self.path = self.path / "student.npz" if self.path.is_dir() else self.path
+                self._embedder = students.Embedder(*students.load_weights(self.path))
+        self.record(self.path)
+        if options.transform:
+            from alignet.transform import load_transform
+
+            self._transform = load_transform(options.transform)
+            self.record(options.transform)
+
+    def record(self, path: Path) -> None:
+        """Keeps the hash of a file that the results depend on; of a folder, that of its files."""
+        if path.is_dir():
+            lines = [f"{f.name} {files.sha256(f)}" for f in sorted(path.iterdir()) if f.is_file()]
+            self.hashes[str(path)] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        else:
+            self.hashes[str(path)] = files.sha256(path)
+
+    def things(self, ids: np.ndarray | None) -> Float[np.ndarray, "n p"]:
+        """Rows of the THINGS objects, in the triplets' order."""
+        embeddings, path = self._embeddings, self.path
+        if embeddings is None:
+            path = self.data_dir / "things" / "images.npz"
+            path = path if path.is_file() else path.with_suffix("")
+            embeddings = self._embed(path)
+        if ids is not None:
+            if embeddings.ids is None:
+                embeddings = load_embeddings(path, ids=ids)
+            else:
+                # One file may serve several evals: other ids are not in the way.
+                embeddings = select(embeddings, ids, path=path)
+        return self._transformed(embeddings.matrix)
+
+    def rows(
+        self, ids: np.ndarray, photographs: Path | UInt8[np.ndarray, "n h w 3"]
+    ) -> Float[np.ndarray, "n p"] | str:
+        """Rows of some photographs.
+
+        Args:
+          ids: str [n], what an embeddings file calls them.
+          photographs: a folder whose files have these names, or the pixels in the order of `ids`.
+
+        Returns:
+          One row an id; or the reason why there are none.
+        """
+        pictures = photographs if isinstance(photographs, Path) else Images(ids, photographs)
+        found = self.find(pictures, set(ids.tolist()).__contains__)
+        if isinstance(found, str):
+            return found
+        absent = len(np.setdiff1d(ids, found.ids))
+        if absent:
+            where = self.path if self._embeddings else photographs
+            return f"{absent} of its {len(ids)} ids are not in {where}"
+        return select(found, ids).matrix
+
+    def find(self, photographs: Path | Images, wanted: Callable[[str], bool]) -> Embeddings | str:
+        """Rows of all photographs whose id is wanted, perhaps none; or why that is not known."""
+        if self._embeddings is None:
+            if isinstance(photographs, Path) and not photographs.is_dir():
+                return f"there are no photographs at {photographs}"
+            found = self._embed(photographs, wanted)
+        elif self._embeddings.ids is None:
+            return "the embeddings have no ids"
+        else:
+            keep = np.array([wanted(name) for name in self._embeddings.ids.tolist()])
+            found = Embeddings(self._embeddings.ids[keep], self._embeddings.matrix[keep])
+        if not len(found.matrix):
+            return found
+        return Embeddings(found.ids, self._transformed(found.matrix))
+
+    def _embed(
+        self, photographs: Path | Images, wanted: Callable[[str], bool] = lambda _: True
+    ) -> Embeddings:
+        import jax
+
+        from alignet import students
+
+        student, params, compute = self._embedder
+        resize = functools.partial(students.resize, student)
+        if isinstance(photographs, Path):
+            ids, pixels = load_images(photographs, resize=resize)
+            self.record(photographs)
+        else:
+            ids, pixels = photographs
+            pixels = np.stack([resize(Image.fromarray(picture)) for picture in pixels])
+        keep = np.flatnonzero([wanted(name) for name in ids.tolist()])
+        ids, pixels = ids[keep], pixels[keep]
+        if not len(ids):
+            return Embeddings(ids, np.zeros((0, 1), np.float32))
+        step = BATCHES_AT_ONCE * students.inference.default_batch() * jax.device_count()
+        matrices, began = [], time.perf_counter()
+        with progress(total=len(ids), desc=f"{self.name}: images") as bar:
+            for start in range(0, len(ids), step):
+                part = pixels[start : start + step]
+                matrices.append(students.embed(student, params, part, compute=compute))
+                done, seconds = start + len(part), time.perf_counter() - began
+                bar.set_postfix_str(f"{done / seconds:.1f} images/s", refresh=False)
+                bar.update(len(part))
+        return Embeddings(ids, np.concatenate(matrices))
+
+    def _transformed(self, matrix: np.ndarray) -> np.ndarray:
+        if self._transform is None:
+            return matrix
+        from alignet.transform import apply_transform
+
+        with naming(self.path):
+            return apply_transform(self._transform, matrix)
