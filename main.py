@@ -56,6 +56,10 @@ def parse(argv: list[str]) -> list[str]:
         raise InputError(str(error)) from None
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         # config_flags lets a mistyped field or file name through as these.
+        unknown = error.__context__
+        if isinstance(unknown, KeyError):
+            field = str(unknown.args[0]).replace("\n", ". ")
+            raise InputError(f"the config has no field {field}") from None
         raise InputError(f"bad --config option: {error}") from None
 
 
@@ -63,7 +67,7 @@ def launch() -> None:
     """Runs `main`; what the user got wrong ends in one sentence and status 2."""
     try:
         app.run(main, flags_parser=parse)
-    except (InputError, FloatingPointError) as error:
+    except (InputError, FloatingPointError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

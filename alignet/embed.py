@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from jaxtyping import Array, Float, UInt8
 
 from alignet import students
 from alignet.data.decoding import decode_ahead, read_tag
-from alignet.data.embeddings import write_embeddings
+from alignet.data.embeddings import Embeddings, write_embeddings
 from alignet.data.images import Source, first_repeated, open_source
 from alignet.errors import InputError
 from alignet.runtime import files, stages
@@ -97,7 +98,8 @@ def make(artifact: Path, embedder: Embedder, source: Source, **settings: Any) ->
       settings: of `embed_images`.
 
     Raises:
-      InputError: as `embed_images` does.
+      InputError: as `embed_images` does; or, in the first process and after everything was
+        written, a picture was unreadable or not RGB that is to fail.
     """
     counts = multihost_utils.process_allgather(np.array(source.n))
     if (counts != source.n).any():
@@ -107,15 +109,14 @@ def make(artifact: Path, embedder: Embedder, source: Source, **settings: Any) ->
     if jax.process_index() > 0:
         embed_images(embedder, source, None, None, **settings)
         return
-    # Not what is to fail: a file without such pictures is the same either way.
+    # Not the size of shards nor what is to fail: the bytes are the same either way.
     wanted = {
         "student": embedder.student,
         "compute": embedder.compute,
         "params": _digest(embedder.params),
         "images": source.fingerprint,
         "batch_per_device": settings["batch_per_device"],
-        "shard_size": settings["shard_size"],
-        "skip_not_rgb": settings["not_rgb"] == "skip",
+        "skip_not_rgb": settings["not_rgb"] != "convert",
     }
     made_with, rate = stages.config_hash(wanted), None
     report = artifact.with_suffix(".pictures.json")
@@ -133,8 +134,7 @@ def make(artifact: Path, embedder: Embedder, source: Source, **settings: Any) ->
     if rate is None:
         _first_says(np.zeros(len(_cut(range(source.n), settings["shard_size"])), bool))
     found = _read(report)
-    bad = {"unreadable": [*found["unreadable"].items()], "not_rgb": [*found["not_rgb"].items()]}
-    _refuse(source, **bad, policy=settings)
+    _refuse(source, found, report, policy=settings)
 
     devices = f"{jax.device_count()} × {jax.devices()[0].device_kind}"
     speed = f", {rate:.1f} images/s on {devices}" if rate else ""
@@ -142,10 +142,11 @@ def make(artifact: Path, embedder: Embedder, source: Source, **settings: Any) ->
         f"{artifact}: {found['embeddings']} of {found['images']} images, "
         f"{found['dimension']} dimensions{speed}"
     )
-    for kind, pictures in bad.items():
+    for kind in ("unreadable", "not_rgb"):
+        pictures = found[kind]
         if pictures:
             done = {"skip": "skipped", "convert": "converted"}[settings[kind]]
-            names = ", ".join(f"{name} ({why})" for name, why in pictures[:3])
+            names = ", ".join(f"{name} ({why})" for name, why in islice(pictures.items(), 3))
             more = ", …" if len(pictures) > 3 else ""
             print(f"{done} {len(pictures)} {kind.replace('_rgb', ' RGB')}: {names}{more}")
     print(f"Details: {report}")
@@ -174,21 +175,21 @@ def embed_images(
       scratch: where the first process keeps finished shards; None in the others.
       batch_per_device: pictures in flight on each device; the host holds two such batches.
       shard_size: pictures a shard, the most that an interruption can lose.
-      unreadable: "fail" or "skip", what cannot be decoded.
-      not_rgb: "convert", "skip" or "fail", what is not plain 8-bit RGB.
+      unreadable: "fail" or "skip", what cannot be decoded; left out here, `make` fails.
+      not_rgb: "convert", "skip" or "fail", what is not plain 8-bit RGB; likewise.
 
     Returns:
-      Counts, and every picture that was unreadable or not RGB; and images a second, compilation
-      included, 0 if nothing was left to do. Of use in the first process only.
+      Counts, and every picture that was unreadable or not RGB; and images a second after the first
+      batch, which waits for the compiler, 0 if there was no other. Of use in the first process
+      only.
 
     Raises:
-      InputError: a bad picture that was to fail, nothing left after skipping, an id that comes
-        twice, an embedding that is not finite.
+      InputError: nothing is left after skipping, an id comes twice, an embedding is not finite.
     """
     ############################## What is to do ##############################
     first = scratch is not None
     shards = _cut(range(source.n), shard_size)
-    paths = [scratch / f"shard{i:06}.npz" if first else None for i in range(len(shards))]
+    paths = [scratch / f"{shard_size}-{i:06}.npz" if first else None for i in range(len(shards))]
     missing = _first_says(np.array([not first or not path.is_file() for path in paths]))
     to_do = [i for i in range(len(shards)) if missing[i]]
     n = sum(len(shards[i]) for i in to_do)
@@ -202,22 +203,50 @@ def embed_images(
         source,
         [batch for i in to_do for batch in batches[i]],
         batch_per_device=batch_per_device,
-        policy={"unreadable": unreadable, "not_rgb": not_rgb},
+        only_rgb=not_rgb != "convert",
     )
-    rate, start = 0.0, time.perf_counter()
-    with progress(total=n, desc="embed") as bar, contextlib.closing(parts):
+    rate, start, compiled = 0.0, 0.0, 0
+    with progress(total=n, desc="embed", unit="image") as bar, contextlib.closing(parts):
         for i in to_do:
             done = []
             for batch in batches[i]:
                 done.append(next(parts))
                 bar.update(len(batch))
-                rate = bar.n / (time.perf_counter() - start)
-                bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
+                if not compiled:
+                    start, compiled = time.perf_counter(), bar.n
+                elif bar.n == n:
+                    rate = (n - compiled) / (time.perf_counter() - start)
             if first:
                 _write_shard(paths[i], done)
 
     ############################## One file ##############################
     return (_join(out, paths, source) if first else {}), rate
+
+
+def embed_source(embedder: Embedder, source: Source, *, desc: str = "embed") -> Embeddings:
+    """Embeds pictures in memory, in a single process; `make` is for many.
+
+    Args:
+      embedder: the network.
+      source: the pictures, at least one.
+      desc: what the bar of progress is called.
+
+    Raises:
+      InputError: a picture cannot be read, or an embedding is not finite.
+    """
+    batch_per_device = inference.default_batch()
+    batches = _cut(range(source.n), batch_per_device * jax.device_count())
+    parts = _embedded(embedder, source, batches, batch_per_device=batch_per_device)
+    done = []
+    with progress(total=source.n, desc=desc, unit="image") as bar, contextlib.closing(parts):
+        for batch, part in zip(batches, parts, strict=True):
+            if part.unreadable:
+                name, why = part.unreadable[0]
+                raise InputError(f"{source.name}: {name} cannot be read as a picture ({why}).")
+            done.append(part)
+            bar.update(len(batch))
+    ids = np.array([name for part in done for name in part.ids], np.str_)
+    return Embeddings(ids, np.concatenate([part.embeddings for part in done]))
 
 
 def _embedded(
@@ -226,7 +255,7 @@ def _embedded(
     batches: Sequence[range],
     *,
     batch_per_device: int,
-    policy: Mapping[str, str],
+    only_rgb: bool = False,
 ) -> Iterator[Part]:
     """Embeds batch after batch; this process decodes the rows of its own devices."""
     student, params, compute = embedder
@@ -239,8 +268,6 @@ def _embedded(
         read = [read_tag(tag) for tag in np.asarray(tags)[: len(places)]]
         unreadable = [(tag.id, tag.unreadable) for tag in read if tag.unreadable]
         not_rgb = [(tag.id, tag.not_rgb) for tag in read if tag.not_rgb and not tag.unreadable]
-        _refuse(source, unreadable, not_rgb, policy=policy)
-        only_rgb = policy["not_rgb"] == "skip"
         skipped = [bool(tag.unreadable or (tag.not_rgb and only_rgb)) for tag in read]
         kept = [row for row, skip in enumerate(skipped) if not skip]
         ids, z = [read[row].id for row in kept], z[kept]
@@ -316,24 +343,15 @@ def _join(out: Path, paths: Sequence[Path], source: Source) -> dict[str, Any]:
 
 
 def _refuse(
-    source: Source,
-    unreadable: Sequence[tuple[str, str]],
-    not_rgb: Sequence[tuple[str, str]],
-    *,
-    policy: Mapping[str, Any],
+    source: Source, found: Mapping[str, Any], report: Path, *, policy: Mapping[str, Any]
 ) -> None:
-    if unreadable and policy["unreadable"] == "fail":
-        name, why = unreadable[0]
-        raise InputError(
-            f"{source.name}: {name} cannot be read as a picture ({why}); expected pictures, or "
-            "--config.unreadable=skip."
-        )
-    if not_rgb and policy["not_rgb"] == "fail":
-        name, what = not_rgb[0]
-        raise InputError(
-            f"{source.name}: {name} is not RGB ({what}); expected RGB, or --config.not_rgb=convert "
-            "or skip."
-        )
+    for kind, what in (("unreadable", "cannot be read"), ("not_rgb", "are not RGB")):
+        if found[kind] and policy[kind] == "fail":
+            name, why = next(iter(found[kind].items()))
+            raise InputError(
+                f"{source.name}: {len(found[kind])} of {source.n} pictures {what}, the first "
+                f"{name} ({why}); listed in {report}; --config.{kind}=skip leaves them out."
+            )
 
 
 def _read(report: Path) -> dict[str, Any]:

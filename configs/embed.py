@@ -6,8 +6,8 @@
 Writes runs/embed/dinov2-b14_val.npz (`ids` and `embeddings`, float32, for `python -m evals
 --embeddings` and every step that takes embeddings; memory-mapped when read) and beside it
 dinov2-b14_val.pictures.json, which lists the pictures that could not be read and those that were
-not RGB. Another layer or image size is another file; for other weights of a model take another
-`--workdir`.
+not RGB. Another layer or image size is another file; for other weights, other
+pictures in a folder of the same name, or other settings take another `--workdir`.
 
 Hardware: a CPU, or any number of chips: every device of every process takes its share, and the
 bits do not depend on how many there are. For several processes start the same command in each with
@@ -34,9 +34,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.scan = False  # one compiled block in a loop: compiles faster, runs a little slower
     config.backend = "alignet"  # or big_vision, where that can be imported
     config.batch_per_device = 0  # 0 for 8 on a CPU and 64 on a chip
-    # Images; embedded again after an interruption at most. A multiple of batch_per_device times the
-    # number of devices keeps all of them busy.
-    config.shard_size = 1024
-    config.unreadable = "fail"  # damaged, too large, or one pixel wide; or skip. Listed either way
-    config.not_rgb = "convert"  # as the models' own codes do; or skip, fail. Listed either way
+    # Images; embedded again after an interruption at most. On many chips, a multiple of
+    # batch_per_device times their number keeps all of them busy.
+    config.shard_size = 128
+    # Listed either way. With fail, all others are embedded all the same and the command fails at
+    # the end; the same command with skip then has nothing left to do.
+    config.unreadable = "fail"  # damaged, too large, or one pixel wide; or skip
+    config.not_rgb = "convert"  # as the models' own codes do; or skip, fail
     return config

@@ -10,8 +10,9 @@ Prints a table and writes OUT/results.json and OUT/report.html, a page with figu
 
 things: odd-one-out choices between the THINGS objects, from their images. things_photographs: the
 same from ILSVRC photographs of the same concepts, for rows whose ids are, or begin with, WordNet
-ids (n02666196_abacus). rsa: similarity ratings; ids are the photographs' file names without the
-suffix, and kriegeskorte92_00 to _91. uncertainty: entropy of the odd-one-out answers.
+ids (n02666196_abacus, n02666196/1). rsa: similarity ratings; ids are the photographs' file names
+without the suffix, and kriegeskorte92_00 to _91; embed each set's folder on its own. uncertainty:
+entropy of the odd-one-out answers.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 from alignet.errors import InputError
 from alignet.runtime import files, stages
 from evals import choice_scores, page, similarity_scores
-from evals.sources import Source
+from evals.rows import Rows
 from evals.table import table
 
 EVALS = {
@@ -85,7 +86,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         help=".npy for the triplets in order: p* [m, 3], or people's uncertainty [m]",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
     options = parser.parse_args(argv)
     if options.model and not options.weights:
         parser.error("--model needs --weights")
@@ -113,6 +114,12 @@ def positive(text: str) -> float:
     return value
 
 
+def seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], list[page.Section], str]:
     """Runs the evals.
 
@@ -120,31 +127,31 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], list[page.Section]
       What results.json holds, the sections of the page, and the text to print.
     """
     start = time.perf_counter()
-    source = Source(options)
+    model = Rows(options)
     results: dict[str, Any] = {}
     rows, notes, sections = [], [], []
     for name in options.evals:
-        found = EVALS[name](source, options)
+        found = EVALS[name](model, options)
         results |= found.results
         rows += found.rows
         notes += found.notes
         sections += found.sections
     if not rows:
-        raise InputError(f"{source.path}: nothing could be measured; {notes[0]}")
+        raise InputError(f"{model.path}: nothing could be measured; {notes[0]}")
 
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
     results |= {
-        "model": source.name,
+        "model": model.name,
         "settings": settings,
         "config_hash": stages.config_hash(settings),
-        "inputs": source.hashes,
+        "inputs": model.hashes,
         "versions": stages.versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.perf_counter() - start, 3),
     }
     about = f"95 % intervals in brackets; seed {options.seed}, settings {results['config_hash']}."
-    scores = page.Table(rows, f"All scores of {source.name}, with 95 % intervals.")
-    sections.append(page.Section("All numbers", [scores, " ".join(notes)]))
+    scores = page.Table(rows, f"All scores of {model.name}, with 95 % intervals.")
+    sections.append(page.Section("All numbers", [scores, *notes, about]))
     sections.append(page.Section("Provenance", [_provenance(results)]))
     return results, sections, "\n".join([table(rows), "", *notes, about])
 
@@ -166,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv)
         if options.out.exists() and not options.out.is_dir():
             raise InputError(f"{options.out}: is a file; expected a folder for results.json.")
+        options.out.mkdir(parents=True, exist_ok=True)
         results, sections, text = run(options)
         files.write_json(options.out / "results.json", results)
         page.write_page(options.out / "report.html", f"{results['model']} and people", sections)

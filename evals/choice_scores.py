@@ -14,23 +14,23 @@ from alignet.errors import InputError
 from evals import figures, page, photographs, rsa, things, uncertainty
 from evals.findings import Findings
 from evals.intervals import Measured
-from evals.sources import Source, naming
+from evals.rows import Rows, naming
 
 TRIPLETS = Path("things", "triplets.txt")
 VICE = Path("things", "vice_embedding.npy")
 VICE_NAME = "VICE, fitted to people"
 # As a figure calls the two mappings from concepts to classes.
-SETS = {"exact": "a class of its own", "exact_or_hyponyms": "or classes under it"}
+SETS = {"exact": "own class", "exact_or_hyponyms": "own class, or classes under it"}
 DOTS = (
     "Share of triplets answered as people did. Dashed: guessing; black: how well people predict "
     "each other on all of THINGS, as published."
 )
 
 
-def score_things(source: Source, options: argparse.Namespace) -> Findings:
+def score_things(model: Rows, options: argparse.Namespace) -> Findings:
     """Odd-one-out accuracy and cross-entropy on all choices between THINGS objects."""
-    triplets, ids = _choices(source, options)
-    score = things.score(_similarities(source, options, triplets, ids), tau=options.tau)
+    triplets, ids = _choices(model, options)
+    score = things.score(_similarities(model, options, triplets, ids), tau=options.tau)
     accuracy = score.accuracy
     where = f"{accuracy.n:,} choices"
     result = {
@@ -42,8 +42,8 @@ def score_things(source: Source, options: argparse.Namespace) -> Findings:
         _row("things", f"odd-one-out accuracy ({options.similarity})", accuracy),
         _row("things", f"cross-entropy at τ = {options.tau:g}, nats", score.cross_entropy),
     ]
-    dots = {where: {source.name: accuracy}}
-    vice = _published_vice(source, options, ids)
+    dots = {where: {model.name: accuracy}}
+    vice = _published_vice(model, options, ids)
     if vice is not None:
         theirs = things.run(vice, triplets).accuracy
         result["vice_accuracy"] = theirs.as_dict()
@@ -67,7 +67,7 @@ def score_things(source: Source, options: argparse.Namespace) -> Findings:
     )
 
 
-def score_photographs(source: Source, options: argparse.Namespace) -> Findings:
+def score_photographs(model: Rows, options: argparse.Namespace) -> Findings:
     """Odd-one-out accuracy on the choices between concepts that ILSVRC photographs show.
 
     Returns:
@@ -78,17 +78,17 @@ def score_photographs(source: Source, options: argparse.Namespace) -> Findings:
     if not mapping.is_file():
         return _skipped(f"there is no {mapping}")
     concepts = photographs.load_concepts(data)
-    source.record(mapping)
-    triplets, ids = _choices(source, options)
+    model.record(mapping)
+    triplets, ids = _choices(model, options)
     if ids is None:
         return _skipped(f"the objects in {data / 'things'} have no names")
     classes = {name for names in concepts.exact_or_hyponyms.values() for name in names}
-    found = source.find(data / photographs.FOLDER, lambda i: photographs.class_of(i) in classes)
+    found = model.find(data / photographs.FOLDER, lambda i: photographs.class_of(i) in classes)
     if isinstance(found, str):
         return _skipped(found)
     if not len(found.matrix):
         return _skipped("no row's id is, or begins with, the WordNet id of a class")
-    vice = _published_vice(source, options, ids)
+    vice = _published_vice(model, options, ids)
 
     number = {name: index for index, name in enumerate(ids.tolist())}
     results, rows, notes, dots = {}, [], [], {}
@@ -98,19 +98,21 @@ def score_photographs(source: Source, options: argparse.Namespace) -> Findings:
         objects = np.array([number[name] for name in names.tolist()], np.int64)
         chosen = photographs.choices_among(triplets, objects)
         if not len(chosen):
-            return _skipped(f"there are no choices among the {len(objects)} concepts ({key})")
-        with naming(f"{source.path}, {key}"):
+            none = f"there are no choices among the {len(objects)} concepts"
+            notes.append(f"things_photographs: {key} skipped: {none}.")
+            continue
+        with naming(f"{model.path}, {key}"):
             own = photographs.score(matrix, chosen, similarity=options.similarity)
         measures = {f"accuracy ({options.similarity})": own.accuracy}
         results[key] = {"concepts": len(objects)} | _plain(own)
         shown = dots.setdefault(f"{SETS[key]}\n({len(objects)} concepts)", {})
-        shown[source.name] = own.accuracy
+        shown[model.name] = own.accuracy
         if vice is not None:
             theirs = photographs.score(vice[objects], chosen)
             measures["accuracy of published VICE"] = theirs.accuracy
             results[key]["vice"] = _plain(theirs)
             shown[VICE_NAME] = theirs.accuracy
-            with naming(f"{source.path}, {key}"):
+            with naming(f"{model.path}, {key}"):
                 alike = rsa.run(matrix, kernels.similarity_matrix(vice[objects]), seed=options.seed)
             for kernel, value in alike._asdict().items():
                 measures[f"Spearman with VICE ({kernel} kernel)"] = value
@@ -124,6 +126,8 @@ def score_photographs(source: Source, options: argparse.Namespace) -> Findings:
             f"things_photographs: {key}: {own.ties:,} ties, counted as wrong; were the answers "
             f"independent, the interval would be [{low:.4f}, {high:.4f}]."
         )
+    if not results:
+        return _skipped(none)
     text = (
         "People saw other photographs of the same concepts. A concept's row is the mean over the "
         "photographs of its classes: of the class with its own WordNet id, or else of all classes "
@@ -139,13 +143,13 @@ def score_photographs(source: Source, options: argparse.Namespace) -> Findings:
     )
 
 
-def score_uncertainty(source: Source, options: argparse.Namespace) -> Findings:
+def score_uncertainty(model: Rows, options: argparse.Namespace) -> Findings:
     """Entropy of the answers on the THINGS triplets, and whether people's goes with it."""
-    similarities = _similarities(source, options, *_choices(source, options))
+    similarities = _similarities(model, options, *_choices(model, options))
     human, notes = None, []
     if options.human_uncertainty:
         human = uncertainty.load_human(options.human_uncertainty, n=len(similarities))
-        source.record(options.human_uncertainty)
+        model.record(options.human_uncertainty)
     else:
         notes.append("uncertainty: not compared with people's (--human_uncertainty=FILE).")
     taus = sorted({*uncertainty.TAUS, options.tau})
@@ -162,37 +166,37 @@ def score_uncertainty(source: Source, options: argparse.Namespace) -> Findings:
     return Findings("uncertainty", {"uncertainty": results}, rows, notes, [], {})
 
 
-def _choices(source: Source, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
+def _choices(model: Rows, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
     """People's choices, and the names of the objects where they have any."""
     path = options.data_dir / TRIPLETS
     ids = object_ids(options.data_dir)
     triplets = load_triplets(path, n_objects=None if ids is None else len(ids))
-    source.record(path)
+    model.record(path)
     return triplets, ids
 
 
 def _similarities(
-    source: Source, options: argparse.Namespace, triplets: np.ndarray, ids: np.ndarray | None
+    model: Rows, options: argparse.Namespace, triplets: np.ndarray, ids: np.ndarray | None
 ) -> Float[np.ndarray, "m 3"]:
     """Similarities of the pairs of every THINGS triplet."""
-    embeddings = source.things(ids)
+    embeddings = model.things(ids)
     if triplets.max() >= len(embeddings):
         raise InputError(
-            f"{source.path}: has {len(embeddings)} rows; expected at least {triplets.max() + 1}, "
+            f"{model.path}: has {len(embeddings)} rows; expected at least {triplets.max() + 1}, "
             f"the objects that {options.data_dir / TRIPLETS} names."
         )
-    with naming(source.path):
+    with naming(model.path):
         return things.pair_similarities(embeddings, triplets, similarity=options.similarity)
 
 
 def _published_vice(
-    source: Source, options: argparse.Namespace, ids: np.ndarray | None
+    model: Rows, options: argparse.Namespace, ids: np.ndarray | None
 ) -> Float[np.ndarray, "n d"] | None:
     """The published embedding, in the triplets' order, where it is there and can be matched."""
     path = options.data_dir / VICE
     if ids is None or not path.is_file():
         return None
-    source.record(path)
+    model.record(path)
     return np.asarray(load_embeddings(path, ids=ids).matrix, np.float64)
 
 

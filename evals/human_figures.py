@@ -48,7 +48,8 @@ def similarity_with_people(
     figure = Figure(figsize=(figures.WIDTH, 2.2), layout="constrained")
     *panels, scatter = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
     for axes, matrix, title in zip(panels, ranks, (f"{name}: people", "model"), strict=True):
-        image = axes.imshow(matrix, cmap="cividis", vmin=0, vmax=100)
+        style = {"cmap": "cividis", "vmin": 0, "vmax": 100, "interpolation": "none"}
+        image = axes.imshow(matrix, **style)
         axes.set_title(title)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -58,17 +59,22 @@ def similarity_with_people(
     upper = np.triu_indices(len(people), 1)
     _density(scatter, ranks[0][upper], ranks[1][upper])
     scatter.set(xlabel="people, percentile", ylabel="model, percentile")
-    scatter.set_title(
-        f"ρ = {correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]"
-    )
+    low, high = _two_decimals(correlation.low), _two_decimals(correlation.high)
+    scatter.set_title(f"ρ = {_two_decimals(correlation.value)} [{low}, {high}]")
     return figure
 
 
 def _density(axes: Axes, x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"]) -> None:
     """Where the pairs are, with the mean of y in eight equally full bins of x."""
-    axes.hexbin(x, y, gridsize=18, extent=(0, 100, 0, 100), cmap="Blues", lw=0.2, mincnt=1)
+    bins = {"gridsize": 18, "extent": (0, 100, 0, 100), "mincnt": 1}
+    # As pixels: the report would be mostly outlines of hexagons.
+    axes.hexbin(x, y, **bins, cmap="Blues", lw=0.2, rasterized=True)
     parts = np.array_split(np.argsort(x, kind="stable"), BINS)
     middles = [x[part].mean() for part in parts]
     means = [y[part].mean() for part in parts]
     axes.plot(middles, means, "o-", color=figures.ORANGE, lw=1.2, ms=3.5)
     axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100), aspect=1)
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:z.2f}".replace("-", "−")

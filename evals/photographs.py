@@ -7,6 +7,7 @@ published VICE embedding, fitted to people, on the same choices.
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -78,8 +79,12 @@ def load_concepts(data_dir: str | Path) -> Concepts:
 
 
 def class_of(name: str) -> str:
-    """The WordNet id that a photograph's id is or begins with: "n02666196_abacus", "n02666196"."""
-    return name.split("_")[0]
+    """The WordNet id that a photograph's id is or begins with.
+
+    >>> [class_of(name) for name in ("n02666196", "n02666196_abacus", "n02666196/val_1")]
+    ['n02666196', 'n02666196', 'n02666196']
+    """
+    return re.split("[/_]", name, maxsplit=1)[0]
 
 
 def concept_rows(concepts: Mapping[str, tuple[str, ...]], photographs: Embeddings) -> Embeddings:

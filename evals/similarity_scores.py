@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from evals import figures, human_figures, kriegeskorte, page, rsa
+from evals import figures, human_figures, kriegeskorte, page, rsa, table
 from evals.findings import Findings
 from evals.intervals import Measured
-from evals.sources import Source, naming
+from evals.rows import Rows, naming
 
 RATINGS = (
     "In each figure: people's similarities, objects in an order that puts together what people "
@@ -20,14 +20,14 @@ RATINGS = (
 )
 
 
-def score(source: Source, options: argparse.Namespace) -> Findings:
+def score(model: Rows, options: argparse.Namespace) -> Findings:
     """Correlates similarities with people's: the sets of Peterson et al., and the 92 photographs.
 
     Returns:
       The findings; a set whose data or rows are absent is skipped with a note.
     """
-    rated = _rated(source, options)
-    arranged = _arranged(source, options)
+    rated = _rated(model, options)
+    arranged = _arranged(model, options)
     results = {
         "rsa": rated.results | arranged.results,
         "rsa_skipped": rated.skipped | arranged.skipped,
@@ -54,37 +54,37 @@ class _Part(NamedTuple):
     blocks: list[str | page.Picture]
 
 
-def _rated(source: Source, options: argparse.Namespace) -> _Part:
+def _rated(model: Rows, options: argparse.Namespace) -> _Part:
     part = _Part({}, {}, [], [], [])
     folder = options.data_dir / "peterson"
     if not folder.is_dir():
         part.skipped["peterson"] = f"there is no {folder}"
         return part
     for human in rsa.load_peterson(options.data_dir):
-        embeddings = source.rows(human.ids, human.photographs)
+        embeddings = model.rows(human.ids, human.photographs)
         if isinstance(embeddings, str):
             part.skipped[human.name] = embeddings
         else:
-            _correlate(source, options, part, human.name, embeddings, human.similarity)
+            _correlate(model, options, part, human.name, embeddings, human.similarity)
     for name in ("similarity.npz", "filenames.json"):
-        source.record(folder / name)
+        model.record(folder / name)
     return part
 
 
-def _arranged(source: Source, options: argparse.Namespace) -> _Part:
+def _arranged(model: Rows, options: argparse.Namespace) -> _Part:
     part = _Part({}, {}, [], [], [])
     path, name = options.data_dir / kriegeskorte.FILE, kriegeskorte.NAME
     if not path.is_file():
         part.skipped[name] = f"there is no {path}"
         return part
     people = kriegeskorte.load(options.data_dir)
-    source.record(path)
-    embeddings = source.rows(people.ids, people.photographs)
+    model.record(path)
+    embeddings = model.rows(people.ids, people.photographs)
     if isinstance(embeddings, str):
         part.skipped[name] = embeddings
         return part
     mean = -people.dissimilarity.mean(axis=0)
-    _correlate(source, options, part, name, embeddings, mean)
+    _correlate(model, options, part, name, embeddings, mean)
     one = kriegeskorte.with_single_people(rsa.rsm(embeddings), people.dissimilarity)
     part.rows.append(_row(f"{name}, Spearman with one person (pearson kernel)", one))
     ceiling = kriegeskorte.noise_ceiling(people.dissimilarity)
@@ -93,15 +93,15 @@ def _arranged(source: Source, options: argparse.Namespace) -> _Part:
     part.notes.append(f"rsa: {name}: the noise ceiling with one person is {bounds}.")
     part.blocks.append(
         f"{one.n} people arranged the photographs of {name}; the figure has their mean. With one "
-        f"person, on average, the model correlates at ρ = {one.value:.4f} (95 % interval over "
-        f"people {one.low:.4f} to {one.high:.4f}). The noise ceiling of that number is {bounds}: "
-        "what the mean of the other people reaches, and the mean of all."
+        f"person, on average, the model correlates at ρ = {table.cell(one)}, with its 95 % "
+        f"interval over people. The noise ceiling of that number is {bounds}: what the mean of the "
+        "other people reaches, and the mean of all."
     )
     return part
 
 
 def _correlate(
-    source: Source,
+    model: Rows,
     options: argparse.Namespace,
     part: _Part,
     name: str,
@@ -109,7 +109,7 @@ def _correlate(
     people: Float[np.ndarray, "n n"],
 ) -> None:
     """Adds one set to the findings."""
-    with naming(f"{source.path}, {name}"):
+    with naming(f"{model.path}, {name}"):
         found = rsa.run(embeddings, people, seed=options.seed)
     part.results[name] = {kernel: value.as_dict() for kernel, value in found._asdict().items()}
     for kernel, value in found._asdict().items():
@@ -119,8 +119,7 @@ def _correlate(
     part.blocks.append(
         page.Picture(
             figures.svg(figure),
-            f"{source.name} and people on {name}, {len(people)} photographs: "
-            f"ρ = {rho.value:.4f} [{rho.low:.4f}, {rho.high:.4f}].",
+            f"{model.name} and people on {name}, {len(people)} photographs: ρ = {table.cell(rho)}.",
         )
     )
 

@@ -1,7 +1,6 @@
 """The whole chain on a toy world, made small: every step runs, and resumes after a kill."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -38,15 +37,6 @@ SMALL = (
     "--config.distill.checkpoint_every=5",
 )
 MODELS = {"base", "distilled", "ud", "aligned", "teacher", "teacher_ud"}
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    return os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("jax")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
 
 def _start(environment, module, *options):

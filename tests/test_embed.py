@@ -124,7 +124,9 @@ def test_eight_devices_give_the_bytes_of_one(pictures, uninterrupted, tmp_path):
     assert report_of(tmp_path / "e.npz") == report_of(uninterrupted)
 
 
-def test_two_processes_stop_together_and_give_the_bytes_of_one(pictures, uninterrupted, tmp_path):
+def test_two_processes_give_the_bytes_of_one_and_the_first_refuses(
+    pictures, uninterrupted, tmp_path
+):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -135,8 +137,8 @@ def test_two_processes_stop_together_and_give_the_bytes_of_one(pictures, uninter
     ]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    for out in outputs:
-        assert "stopped: set: class0/picture03 cannot be read as a picture" in out
+    stopped = "stopped: set: 2 of 30 pictures cannot be read, the first class0/picture03 ("
+    assert [stopped in out for out in outputs] == [True, False]
     assert (tmp_path / "first" / "e.npz").read_bytes() == uninterrupted.read_bytes()
     assert not (tmp_path / "second").exists()
 
@@ -153,7 +155,7 @@ def test_a_killed_run_goes_on_from_its_last_shard_to_the_same_bytes(
     assert killed.returncode == -signal.SIGKILL, out
     assert not artifact.exists()
     shards = [path.name for path in sorted(tmp_path.glob("e.npz.parts/*/*"))]
-    assert shards == ["shard000000.npz", "shard000001.npz"]
+    assert shards == ["8-000000.npz", "8-000001.npz"]
 
     rest = Counted(pictures)
     case.run(rest.source, artifact)
@@ -166,17 +168,48 @@ def test_a_killed_run_goes_on_from_its_last_shard_to_the_same_bytes(
     ]
 
 
-def test_a_run_that_failed_on_a_picture_goes_on_when_it_may_skip(pictures, uninterrupted, tmp_path):
-    copy = shutil.copytree(pictures, tmp_path / "set")
-    whole = next(copy.glob("*/picture04.png")).read_bytes()
-    (copy / "class0" / "picture03.png").write_bytes(whole)
+def test_a_run_that_failed_on_pictures_lists_all_and_has_the_rest(
+    pictures, uninterrupted, tmp_path
+):
     artifact = tmp_path / "e.npz"
-    with pytest.raises(InputError, match=r"set: class1/picture17 cannot be .*unreadable=skip"):
-        case.run(open_source(copy), artifact, unreadable="fail")
-    rest = Counted(copy)
-    case.run(rest.source, artifact)
-    assert sorted(rest.read) == list(range(16, case.N))
-    assert list(report_of(artifact)["unreadable"]) == ["class1/picture17"]
+    with pytest.raises(InputError) as caught:
+        case.run(open_source(pictures), artifact, unreadable="fail")
+    report = tmp_path / "e.pictures.json"
+    assert str(caught.value).startswith(
+        "set: 2 of 30 pictures cannot be read, the first class0/picture03 ("
+    )
+    assert str(caught.value).endswith(
+        f"); listed in {report}; --config.unreadable=skip leaves them out."
+    )
+    assert sorted(report_of(artifact)["unreadable"]) == BAD
+    again = Counted(pictures)
+    case.run(again.source, artifact)
+    assert not again.read
+    assert artifact.read_bytes() == uninterrupted.read_bytes()
+
+
+def test_shards_of_another_size_are_not_taken_and_the_bytes_are_the_same(
+    pictures, uninterrupted, tmp_path
+):
+    artifact = tmp_path / "e.npz"
+    start(pictures, artifact, "--kill_at", "20").communicate()
+    again = Counted(pictures)
+    case.run(again.source, artifact, shard_size=6)
+    assert sorted(again.read) == list(range(case.N))
+    assert artifact.read_bytes() == uninterrupted.read_bytes()
+    again.read.clear()
+    case.run(again.source, artifact, shard_size=10)
+    assert not again.read
+
+
+def test_the_rate_leaves_the_first_batch_out(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    save_images(tmp_path / "four.npz", Images(np.array(list("abcd")), pixels))
+    source = open_source(tmp_path / "four.npz")
+    case.run(source, tmp_path / "two.npz")
+    assert "4 of 4 images, 32 dimensions, " in capsys.readouterr().out
+    case.run(source, tmp_path / "one.npz", batch_per_device=4)
+    assert "4 of 4 images, 32 dimensions\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", ["pictures", "weights", "report", "nothing"])
@@ -214,10 +247,13 @@ def test_pictures_that_are_not_rgb_may_be_skipped_or_fail(pictures, uninterrupte
     np.testing.assert_array_equal(some.ids, every.ids[kept])
     np.testing.assert_array_equal(some.matrix, every.matrix[kept])
     assert sorted(report_of(artifact)["not_rgb"]) == GREY
-    with pytest.raises(InputError, match=r"class0/picture05 is not RGB \(L\); expected RGB"):
+    with pytest.raises(
+        InputError, match=r"2 of 30 pictures are not RGB, .*/picture05 \(L\); listed"
+    ):
         case.run(source, tmp_path / "other.npz", not_rgb="fail")
+    assert (tmp_path / "other.npz").read_bytes() == artifact.read_bytes()
     # Nor is a file that is up to date but has left some out.
-    with pytest.raises(InputError, match="class0/picture03 cannot be read as a picture"):
+    with pytest.raises(InputError, match="cannot be read, the first class0/picture03"):
         case.run(source, artifact, not_rgb="skip", unreadable="fail")
 
 
@@ -228,6 +264,17 @@ def test_a_folder_of_which_nothing_is_left_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"set: all 2 pictures were skipped, 1 as unreadable and"):
         case.run(open_source(tmp_path / "set"), tmp_path / "e.npz", not_rgb="skip")
     assert not (tmp_path / "e.npz").exists()
+
+
+def test_pictures_in_memory_are_embedded_alike_but_a_bad_one_is_refused(pictures, uninterrupted):
+    whole = open_source(pictures)
+    good = [place for place in range(case.N) if place not in (3, 17)]
+    some = whole._replace(n=len(good), read=lambda i: whole.read(good[i]))
+    found, expected = embed.embed_source(case.embedder(), some), load_embeddings(uninterrupted)
+    assert found.ids.tolist() == expected.ids.tolist()
+    np.testing.assert_allclose(found.matrix, expected.matrix, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="set: class0/picture03 cannot be read as a picture"):
+        embed.embed_source(case.embedder(), whole)
 
 
 def test_an_id_that_comes_twice_or_is_too_long_is_refused(tmp_path):

@@ -1,7 +1,6 @@
 """The command as people run it: a small made world, end to end, interrupted, and with bad input."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -46,15 +45,6 @@ def made(tmp_path_factory):
     x = concepts @ rng.normal(size=(4, 12)) + 0.5 * rng.normal(size=(N_OBJECTS, 12))
     np.save(folder / "things/features.npy", x.astype(np.float32))
     return folder
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    return os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("jax")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
 
 def _command(data, workdir, *options):
@@ -213,7 +203,8 @@ BAD_DATA = {
 
 
 BAD_OPTIONS = {
-    "--config.vice.lrr=1": ("lrr",),
+    "--config.vice.lrr=1": ("the config has no field 'lrr'",),
+    "--workdir=README.md/run": ("Not a directory", "README.md"),
     "--config.vice.lr=fast": ("lr", "fast"),
     "--config=configs/thing.py": ("configs/thing.py",),
     "--confg=configs/things.py": ("confg",),

@@ -52,7 +52,7 @@ def test_a_bad_mapping_is_named(tmp_path, text):
 
 
 def test_a_concepts_row_is_the_mean_of_its_photographs():
-    ids = np.array(["n2_dog", "n11_lion_1", "n12", "n11_lion_2", "n9_other"])
+    ids = np.array(["n2_dog", "n11/lion_1.JPEG", "n12", "n11_lion_2", "n9_other"])
     matrix = np.arange(10, dtype=np.float32).reshape(5, 2)
     concepts = {"cat": ("n11", "n12"), "dog": ("n2",), "hat": ("n3",)}
     names, rows = photographs.concept_rows(concepts, Embeddings(ids, matrix))
@@ -227,3 +227,10 @@ def test_the_figure_shows_both_matrices_in_peoples_order():
         assert scipy.stats.spearmanr(shown, expected).statistic == pytest.approx(1)
     assert right.get_title() == "" and right.get_title(loc="left") == "ρ = 0.50 [0.40, 0.60]"
     assert figures.svg(figure) == figures.svg(draw())
+
+
+def test_the_figures_numbers_have_a_true_minus_and_no_negative_zero():
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    rho = Measured(-0.001, -0.25, 0.2, 12)
+    figure = human_figures.similarity_with_people(rsa.rsm(x), rsa.rsm(-(x**2)), rho, name="fruits")
+    assert figure.axes[2].get_title(loc="left") == "ρ = 0.00 [−0.25, 0.20]"

@@ -5,13 +5,14 @@ import io
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from alignet.data.mapped import map_npz
 from alignet.errors import InputError
@@ -21,6 +22,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Named, so that no other of Pillow's decoders sees a file that is not what its suffix says.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 TFDS = "tfds:"
+# `decode` refuses what Pillow only warns of. For the whole process: in threads, as pictures are
+# decoded, the filters cannot be changed for a moment only.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Resize = Callable[[Image.Image], np.ndarray]
 Encoded = Path | io.BytesIO | np.ndarray
@@ -91,14 +95,15 @@ def load_images(path: str | Path, *, resize: Resize | None = None) -> Images:
 def decode(encoded: Encoded) -> tuple[Image.Image, str]:
     """Decodes a picture to RGB, as the codes do that the models come from.
 
-    That is Pillow's `convert("RGB")`: alpha is dropped, grey levels beyond 255 are white, and a
-    rotation noted in EXIF is not carried out (but of a TIFF, where Pillow does it on its own).
+    That is Pillow's `convert("RGB")`: alpha is dropped, and grey levels beyond 255 are white.
+    Pictures are read as they are stored: a rotation noted in EXIF is not carried out (but of a
+    TIFF, where Pillow does it on its own).
 
     Args:
       encoded: a picture file, its bytes, or uint8 [h, w, 3].
 
     Returns:
-      The picture, and what it was if not plain 8-bit RGB: its mode, 16 bits, an EXIF rotation.
+      The picture, and what it was if not plain 8-bit RGB: its mode, 16 bits.
 
     Raises:
       Exception: of any type. The picture is damaged, has more pixels than Pillow's limit, or has a
@@ -119,14 +124,7 @@ def decode(encoded: Encoded) -> tuple[Image.Image, str]:
         # The mode does not tell, where Pillow reads only the upper 8 of them.
         if any(";16" in str(tile[3]) for tile in getattr(picture, "tile", [])[:1]):
             remarks.append("16 bits a channel")
-        rgb = picture.convert("RGB")
-        try:
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        except Exception:  # of damaged EXIF, which is no part of the picture
-            orientation = 1
-        if orientation in range(2, 9):  # 1 is upright, others mean nothing
-            remarks.append(f"EXIF orientation {orientation}")
-        return rgb, ", ".join(remarks)
+        return picture.convert("RGB"), ", ".join(remarks)
 
 
 def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
@@ -155,6 +153,8 @@ def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
         path = Path(images)
         if path.is_dir():
             source = _open_folder(path)
+        elif path.is_file() and path.name.lower().endswith(SUFFIXES):
+            raise InputError(f"{path}: is one picture; expected its folder.")
         elif path.is_file():
             source = _open_npz(path)
         else:
@@ -186,7 +186,13 @@ def _open_folder(path: Path) -> Source:
     except OSError as error:
         raise InputError(f"{path}: cannot be searched ({error}); expected a folder.") from None
     names = [name for name, _, _ in found]
-    _check_unique(path, map(_id, names))
+    repeated = first_repeated(map(_id, names))
+    if repeated is not None:
+        one, other, *_ = (name for name in names if _id(name) == repeated)
+        raise InputError(
+            f"{path}: the id {repeated!r} comes twice, of {one} and {other}; expected unique ids: "
+            "rename one."
+        )
     state = hashlib.sha256()
     for name, size, mtime_ns in found:
         try:
@@ -234,7 +240,9 @@ def _open_npz(path: Path) -> Source:
             f"{path}: ids are {ids.dtype} {list(ids.shape)} for {len(pixels)} images; "
             "expected one text each."
         )
-    _check_unique(path, ids.tolist())
+    repeated = first_repeated(ids.tolist())
+    if repeated is not None:
+        raise InputError(f"{path}: the id {repeated!r} comes twice; expected unique ids.")
 
     def read(place: int) -> tuple[str, np.ndarray]:
         return str(ids[place]), np.asarray(pixels[place])
@@ -287,9 +295,3 @@ def _open_tfds(images: str, data_dir: str | Path) -> Source:
         file = f"{status.st_size} {status.st_mtime_ns} {Path(part.filename).name}"
         state.update(f"{file} {part.skip} {part.take}\n".encode())
     return Source(f"{name}-{split}", len(records), read, state.hexdigest())
-
-
-def _check_unique(path: Path, ids: Iterable[str]) -> None:
-    repeated = first_repeated(ids)
-    if repeated is not None:
-        raise InputError(f"{path}: the id {repeated!r} comes twice; expected unique ids.")

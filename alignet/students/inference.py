@@ -56,8 +56,12 @@ class Embedder(NamedTuple):
         fit = functools.partial(resize, self.student)
         if isinstance(images, str | Path):
             pixels = load_images(images, resize=fit).pixels
+        elif isinstance(images, Image.Image):
+            raise InputError("images is one picture; expected a list of them: [picture].")
         else:
-            pixels = np.stack([fit(_picture(image)) for image in images])
+            pictures = [fit(_picture(image)) for image in images]
+            side = self.student.image_size
+            pixels = np.array(pictures, np.uint8).reshape(-1, side, side, 3)
         return embed(
             self.student,
             self.params,
@@ -94,7 +98,8 @@ def embed(
         raise InputError("there are no images to embed; expected at least one.")
     mesh = meshes.make_mesh()
     params = place(params, compute, mesh)
-    batch_size = (batch_per_device or default_batch()) * mesh.size
+    # Less for a few images, but as little on eight devices as on one.
+    batch_size = min(batch_per_device or default_batch(), n) * mesh.size
     rows = batch_size // jax.process_count()
     embeddings = []
     for start in range(0, n, batch_size):
@@ -124,12 +129,19 @@ def pre_logits(
 
 
 def _picture(image: Any) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if isinstance(image, str | Path):
         raise InputError(
-            f"an image is {array.dtype} {list(array.shape)}; expected uint8 [h, w, 3] or a Pillow "
-            "picture."
+            f"{image}: a path in a list of images; expected pictures opened with Pillow, or the "
+            "path of a folder instead of the list."
         )
-    return Image.fromarray(array)
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise InputError(
+                f"an image is {array.dtype} {list(array.shape)}; expected uint8 [h, w, 3] or a "
+                "Pillow picture."
+            )
+        image = Image.fromarray(array) if array.size else Image.new("RGB", (1, 1))
+    if min(image.size) < 2:
+        raise InputError("an image has a side of one pixel or none; expected a picture.")
+    return image.convert("RGB")

@@ -108,8 +108,9 @@ def resample_posemb(
         posemb: one row a patch, row by row of a square grid.
         grid: the new number of patches along a side.
         method: "linear": the corners stay where they are, as in big_vision;
-            "bicubic": PyTorch's bicubic interpolation, as in Hugging Face's models;
-            "bicubic_antialias": the same with antialiasing, as in timm.
+            "bicubic": PyTorch's bicubic interpolation, as in most of Hugging Face's models;
+            "bicubic_antialias": the same with antialiasing, as in timm, and in Hugging Face's
+            DINOv2 with registers; "bilinear_antialias": as in its SigLIP 2 NaFlex.
         cls_row: whether there is a first row for the CLS token, which stays as it is.
 
     Returns:
@@ -131,7 +132,7 @@ def resample_posemb(
     if method == "linear":
         resampled = scipy.ndimage.zoom(patches, (grid / side, grid / side, 1), order=1)
     else:
-        weights = _bicubic(side, grid, antialias=method == "bicubic_antialias")
+        weights = _interpolation(side, grid, *method.partition("_")[::2])
         resampled = np.einsum("yi,xj,ijd->yxd", weights, weights, patches, optimize=True)
     resampled = resampled.astype(np.float32).reshape(1, grid**2, d)
     return np.concatenate([first, resampled], axis=1)
@@ -154,8 +155,8 @@ def _side(n: int) -> int:
     return side if side**2 == n else 0
 
 
-def _bicubic(old: int, new: int, *, antialias: bool) -> Float[np.ndarray, "new old"]:
-    """Each new sample's weights on the old ones, by Keys' kernel, with PyTorch's parameters."""
+def _interpolation(old: int, new: int, kernel: str, antialias: str) -> Float[np.ndarray, "new old"]:
+    """Each new sample's weights on the old: Keys' kernel with PyTorch's parameters, or a hat."""
     scale = old / new
     # With antialiasing the kernel widens as the grid shrinks, and what it has outside the grid is
     # left out; without it, the grid's edge goes on for ever.
@@ -164,9 +165,12 @@ def _bicubic(old: int, new: int, *, antialias: bool) -> Float[np.ndarray, "new o
     taps = np.arange(-margin, old + margin)
     centres = (np.arange(new) + 0.5) * scale - 0.5
     x = np.abs(taps - centres[:, None]) / stretch
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    kernel = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    if kernel == "bicubic":
+        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+        far = a * (x**3 - 5 * x**2 + 8 * x - 4)
+        values = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    else:
+        values = np.maximum(1 - x, 0)
     weights = np.zeros((new, old))
-    np.add.at(weights.T, np.clip(taps, 0, old - 1), kernel.T)
+    np.add.at(weights.T, np.clip(taps, 0, old - 1), values.T)
     return weights / weights.sum(axis=1, keepdims=True)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from alignet.errors import InputError
-from alignet.students import torch_names, vit, zoo
+from alignet.students import torch_config, torch_names, vit, zoo
 from alignet.students.inference import Embedder
 from alignet.students.layouts import flatten, modernise, resample_posemb
 from alignet.students.student import Student, at_resolution, sizes
@@ -25,7 +25,8 @@ CLASSIFIER = "head/.*"
 HEADS = {"head": "num_classes", "triplet_head": "triplet_head"}
 # What `torch_names.adjust` may have changed in a student that was saved here: its own word counts.
 IMPLIED = ("preprocessing", "activation", "norm_eps", "cls_position")
-RESAMPLING = {"big": "linear", "hf": "bicubic", "timm": "bicubic_antialias"}
+# Parts of checkpoints that hold an image tower beside something else.
+TOWERS = {"img", "encoder"}
 
 
 def load(
@@ -45,9 +46,9 @@ def load(
         z = embed("photographs/")
 
     A learned position embedding for another image size is resampled: linearly if the file has
-    big_vision's names, as big_vision does; bicubically if it has Hugging Face's; bicubically with
-    antialiasing if it has timm's. But if no `image_size` is given and the file fits another row of
-    the table as it is, it is refused, for it is most likely that row's.
+    big_vision's names, as big_vision does; bicubically if it has Hugging Face's, with antialiasing
+    where there are registers; so, too, if it has timm's. But if no `image_size` is given and the
+    file fits another row of the table as it is, it is refused, for it is most likely that row's.
 
     Args:
         name: a row of the table, see `zoo.ZOO`.
@@ -73,19 +74,16 @@ def load(
             `compare` gives the whole difference.
     """
     pattern = _compiled("fresh", fresh)
+    # What cannot run is said before gigabytes are read.
+    vit.network(zoo.find(name).student, compute)
     with _opened(name, weights) as source:
         student, flat, owners = _adapted(source, image_size, layer, drop)
         drawn = [n for n in difference(student, flat).missing if pattern.fullmatch(n)]
         if drawn:
             initial = flatten(vit.init(student, jax.random.key(seed)), "")
             flat |= {n: np.asarray(initial[n]) for n in drawn}
-        hint = ""
-        if difference(student, flat) != NO_DIFFERENCE:
-            hint = "; name what to leave out with drop=… and what to draw at random with fresh=…"
-            if others := owners or _owners(source, drop):
-                hint = f"; these look like the weights of {', '.join(others)}" + hint
-            if owners:
-                hint += f" (image_size={student.image_size} resamples the position embedding)"
+        diff = difference(student, flat)
+        hint = "" if diff == NO_DIFFERENCE else _hint(source, student, diff, owners, drop)
     return Embedder(student, checked(f"{weights} as {name}", student, flat, hint), compute)
 
 
@@ -158,6 +156,8 @@ def _adapted(
 
     student = as_given(source.row.student)
     sizes(student)
+    if source.config is not None:
+        torch_config.check_heads(student, source.config)
     if source.spec is not None:
         _check_agreement(source, student, given)
         student = as_given(source.spec)
@@ -177,7 +177,7 @@ def _adapted(
         flat["pos_embedding"] = resample_posemb(
             flat["pos_embedding"],
             student.image_size // sizes(student).patch_size,
-            RESAMPLING[(source.layout or "big_vision").split("_")[0]],
+            _resampling(source, student),
             cls_row=student.cls_position,
         )
     return student, flat, owners
@@ -220,8 +220,33 @@ def _big_vision(source: _Source, default: str) -> dict[str, np.ndarray]:
     return {n.removeprefix(prefix): arrays[root + n] for n in names if n.startswith(prefix)}
 
 
-def _owners(source: _Source, drop: str) -> list[str]:
-    """The rows of the table that the file fits exactly."""
+def _resampling(source: _Source, student: Student) -> str:
+    """How the library whose names the file has resamples positions."""
+    if source.layout is None:
+        return "linear"
+    if source.layout == "timm_vit" or student.registers:
+        return "bicubic_antialias"
+    patch = "embeddings.patch_embedding.weight"
+    naflex = any(n.endswith(patch) and a.ndim == 2 for n, a in source.arrays.items() if patch in n)
+    return "bilinear_antialias" if naflex else "bicubic"
+
+
+def _hint(source: _Source, student: Student, diff: Diff, owners: list[str], drop: str) -> str:
+    """What to do about parameters that do not fit."""
+    if others := owners or _owners(source, drop) or _owners(source, drop, any_grid=True):
+        hint = f"; these look like the weights of {', '.join(others)}"
+        if diff == Diff({}, {}, {"pos_embedding": diff.misshapen.get("pos_embedding")}):
+            hint += f" (image_size={student.image_size} resamples the position embedding)"
+        return hint
+    if towers := sorted({name.split("/")[0] for name in diff.unexpected} & TOWERS):
+        return (
+            f"; name the subtree that holds the image tower, as in {source.path.name}:{towers[0]}"
+        )
+    return "; name what to leave out with drop=… and what to draw at random with fresh=…"
+
+
+def _owners(source: _Source, drop: str, *, any_grid: bool = False) -> list[str]:
+    """The rows of the table that the file fits exactly, or but for the grid of positions."""
     # The shapes are enough; an array of one repeated number has no size in memory.
     zero = np.zeros((), np.float32)
     outline = {name: np.broadcast_to(zero, value.shape) for name, value in source.arrays.items()}
@@ -230,12 +255,15 @@ def _owners(source: _Source, drop: str) -> list[str]:
     for name, row in zoo.ZOO.items():
         student, flat = _translated(source, row.student, row.subtree, drop)
         width, *_, patch = sizes(student)
+        wanted = _rows_wanted(student)
         # First what is quick to tell: the whole tree takes a second.
-        if (
-            np.shape(flat.get("embedding/kernel")) == (patch, patch, 3, width)
-            and _rows(flat) == _rows_wanted(student)
-            and difference(student, flat) == NO_DIFFERENCE
+        if np.shape(flat.get("embedding/kernel")) != (patch, patch, 3, width) or (
+            _rows(flat) != wanted and not (any_grid and wanted and _rows(flat))
         ):
+            continue
+        if wanted:
+            flat["pos_embedding"] = np.broadcast_to(zero, (1, wanted, width))
+        if difference(student, flat) == NO_DIFFERENCE:
             owners.append(name)
     return owners
 
@@ -251,7 +279,7 @@ def _config(path: Path) -> dict[str, Any] | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable ({error}); expected JSON.") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: it holds a {type(config).__name__}; expected a JSON object.")
@@ -262,10 +290,12 @@ def _check_agreement(source: _Source, student: Student, given: Mapping[str, Any]
     for field in Student._fields:
         found, expected = getattr(source.spec, field), getattr(student, field)
         if field not in (*HEADS.values(), *IMPLIED, *given) and found != expected:
+            way_out = "expected the row of the table that the student was made from"
+            if field in ("image_size", "layer"):
+                way_out = f"pass {field}={found!r} to load it so"
             raise InputError(
                 f"{source.path}: its specification says {field} {found!r} and {source.name} says "
-                f"{expected!r}; expected the row of the table that the student was made from "
-                "(students.load_weights goes by the file alone)."
+                f"{expected!r}; {way_out} (students.load_weights goes by the file alone)."
             )
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from alignet.errors import InputError
 
 # Width, depth, MLP width, heads. The letters are big_vision's, but for "nano": ours, a toy size
@@ -129,10 +131,19 @@ def sizes(student: Student) -> Sizes:
             raise InputError(
                 f"student {field} {value!r} is unknown; expected one of {', '.join(known)}."
             )
-    if scaling.short_side is not None and scaling.short_side < student.image_size:
+    side, short_side = student.image_size, scaling.short_side
+    if short_side is not None and not side <= short_side <= 2 * side:
         raise InputError(
-            f"student preprocessing short_side {scaling.short_side} is smaller than image_size "
-            f"{student.image_size}; expected at least as much, to crop from."
+            f"student preprocessing short_side {short_side} does not fit image_size {side}; "
+            f"expected {side} to {2 * side}, to crop from."
+        )
+    numbers = np.array([*scaling.mean, *scaling.std, student.norm_eps], np.float64)
+    if (len(scaling.mean), len(scaling.std)) != (3, 3) or not (
+        np.isfinite(numbers).all() and (numbers[3:] > 0).all() and student.norm_eps < 1
+    ):
+        raise InputError(
+            f"student preprocessing has mean {scaling.mean} and std {scaling.std}, and norm_eps is "
+            f"{student.norm_eps}; expected three numbers each, the std and norm_eps positive."
         )
     if student.image_size < found.patch_size:
         raise InputError(

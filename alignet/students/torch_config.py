@@ -37,8 +37,7 @@ def configured(student: Student, config: Mapping[str, Any]) -> Student:
     Raises:
         InputError: the config names an activation that we have not, or an epsilon that is none.
     """
-    tower = config.get("vision_config")
-    config = tower if isinstance(tower, Mapping) else config
+    config = _of_tower(config)
     activation = config.get("hidden_act")
     if activation is not None:
         if not isinstance(activation, str) or activation not in _ACTIVATIONS:
@@ -55,6 +54,25 @@ def configured(student: Student, config: Mapping[str, Any]) -> Student:
             )
         student = student._replace(norm_eps=eps)
     return student
+
+
+def check_heads(student: Student, config: Mapping[str, Any]) -> None:
+    """Compares the number of attention heads, which no parameter's shape shows.
+
+    Raises:
+        InputError: the config has another number than the student.
+    """
+    found, expected = _of_tower(config).get("num_attention_heads"), sizes(student).num_heads
+    if found is not None and found != expected:
+        raise InputError(
+            f"config.json: num_attention_heads is {found!r}; expected {expected}, as "
+            f"{student.variant} has."
+        )
+
+
+def _of_tower(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    tower = config.get("vision_config")
+    return tower if isinstance(tower, Mapping) else config
 
 
 def family(student: Student) -> str:

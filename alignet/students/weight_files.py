@@ -148,7 +148,7 @@ def _orbax_folder(path: Path) -> Path | None:
         return None
     steps = [child for child in path.iterdir() if child.name.isdecimal()]
     path = max(steps, key=lambda step: int(step.name), default=path)
-    for folder in (path, path / "state", path / "default"):
+    for folder in (path, path / "state", path / "default", path / "params"):
         if (folder / "_METADATA").is_file():
             return folder.absolute()
     return None
@@ -175,7 +175,10 @@ def _advice(path: Path) -> str:
     candidates = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
     for file in candidates:
         if command := CONVERSIONS.get(file.suffix):
-            command = command.format(name=file, stem=file.with_suffix(""))
+            # A name that the shell or Python could take for code is not repeated.
+            plain = not {*str(file)} & {*"'\"`$\\\n"}
+            file_name = str(file) if plain else f"FILE{file.suffix}"
+            command = command.format(name=file_name, stem=file_name.removesuffix(file.suffix))
             return f'{file.name} is of a kind that is not read; convert it: python -c "{command}"'
     return (
         "no weights in a known format; expected an .npz, a .safetensors file, a folder with "
@@ -196,7 +199,7 @@ def _spec(path: Path, text: str | None) -> Student | None:
             if not isinstance(getattr(student, field), kind):
                 raise TypeError(f"{field} is {getattr(student, field)!r}")
         vit.network(student)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: no readable specification under {SPEC!r} ({error}); expected weights written "
             "by students.save_weights."

@@ -166,7 +166,7 @@ def _summary(diff: Diff, student: Student) -> str:
     ):
         # The outer ones say most about the network.
         names = sorted(shapes, key=lambda name: (name.count("/"), name))
-        some = [f"{name} {shapes[name]}" for name in names[:3]]
+        some = [f"{name[:80]} {shapes[name]}" for name in names[:3]]
         some += [f"{len(names) - 3} more"] if len(names) > 3 else []
         kinds += [f"{len(names)} {kind} ({', '.join(some)})"] if names else []
     return (

@@ -17,6 +17,7 @@ CLIP_PIXELS = {
 }
 
 # big_vision's `resize(224)` and `resize_small(256)|central_crop(224)`, then `value_range(-1, 1)`.
+# The latter is how its supervised ViTs were evaluated in pretraining; fine-tuning squashed.
 BV_SQUASH = Preprocessing(interpolation="tf_bilinear")
 BV_CROP = Preprocessing(resize="crop", short_side=256, interpolation="tf_area")
 DINO_CROP = Preprocessing(resize="crop", short_side=256, interpolation="bicubic", **IMAGENET)
@@ -48,7 +49,7 @@ class Model(NamedTuple):
     Attributes:
         student: the network, its preprocessing and its read-out.
         dimension: of the read-out.
-        weights: where they are published; the others that load are named in the README.
+        weights: where they are published; docs/students.md names the others that load.
         licence: of the weights.
         subtree: of the checkpoint that holds the image tower, where it holds more than that.
     """
@@ -103,10 +104,18 @@ ZOO = {
     ),
     "siglip2-b16": _siglip("B/16", 224, 768, "gs://big_vision/siglip2/siglip2_b16_224.npz"),
     "cappa-b16": Model(
-        Student("B/16", 224, "gap", BV_SQUASH), 768, "big_vision CapPa", APACHE, "encoder"
+        Student("B/16", 224, "gap", BV_SQUASH),
+        768,
+        "what big_vision's proj/cappa trainer writes",
+        APACHE,
+        "encoder",
     ),
     "cappa-l14": Model(
-        Student("L/14", 224, "gap", BV_SQUASH), 1024, "big_vision CapPa", APACHE, "encoder"
+        Student("L/14", 224, "gap", BV_SQUASH),
+        1024,
+        "what big_vision's proj/cappa trainer writes",
+        APACHE,
+        "encoder",
     ),
     "dinov1-s16": Model(Student("S/16", 224, **DINO), 384, "hf: facebook/dino-vits16", APACHE),
     "dinov1-b16": Model(Student("B/16", 224, **DINO), 768, "hf: facebook/dino-vitb16", APACHE),

@@ -2,35 +2,28 @@
 
 import argparse
 import contextlib
-import functools
-import hashlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from alignet.data.embeddings import Embeddings, load_embeddings, select
-from alignet.data.images import Images, load_images
+from alignet.data.images import Source, open_source
 from alignet.errors import InputError
-from alignet.runtime import files
-from alignet.runtime.progress import progress
-
-BATCHES_AT_ONCE = 4  # between two signs of progress
+from alignet.runtime import stages
 
 
 @contextlib.contextmanager
-def naming(source: Path | str) -> Iterator[None]:
+def naming(name: Path | str) -> Iterator[None]:
     """Puts a name before the complaint of a function that was given arrays, not files."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
-class Source:
+class Rows:
     """One model's rows for whatever objects are asked for.
 
     Attributes:
@@ -42,7 +35,7 @@ class Source:
     def __init__(self, options: argparse.Namespace):
         self.data_dir = options.data_dir
         self.hashes: dict[str, str] = {}
-        self._embeddings = self._embedder = self._transform = None
+        self._embeddings = self._embedder = self._transform = self._things = None
         self.path = options.embeddings or options.checkpoint or options.weights
         self.name = options.model or self.path.stem
         if options.embeddings:
@@ -59,6 +52,7 @@ class Source:
                     image_size=options.image_size,
                 )
                 self.name += f", layer {options.layer}" if options.layer is not None else ""
+                self.name += f", {options.image_size} px" if options.image_size else ""
             else:
                 self.path = self.path / "student.npz" if self.path.is_dir() else self.path
                 self._embedder = students.Embedder(*students.load_weights(self.path))
@@ -70,12 +64,8 @@ class Source:
             self.record(options.transform)
 
     def record(self, path: Path) -> None:
-        """Keeps the hash of a file that the results depend on; of a folder, that of its files."""
-        if path.is_dir():
-            lines = [f"{f.name} {files.sha256(f)}" for f in sorted(path.iterdir()) if f.is_file()]
-            self.hashes[str(path)] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        else:
-            self.hashes[str(path)] = files.sha256(path)
+        """Keeps the hash of a file or folder that the results depend on."""
+        self.hashes[str(path)] = stages.file_hash(path)
 
     def things(self, ids: np.ndarray | None) -> Float[np.ndarray, "n p"]:
         """Rows of the THINGS objects, in the triplets' order."""
@@ -83,7 +73,10 @@ class Source:
         if embeddings is None:
             path = self.data_dir / "things" / "images.npz"
             path = path if path.is_file() else path.with_suffix("")
-            embeddings = self._embed(path)
+            # Several evals ask for them.
+            if self._things is None:
+                self._things = self._embed(path)
+            embeddings = self._things
         if ids is not None:
             if embeddings.ids is None:
                 embeddings = load_embeddings(path, ids=ids)
@@ -104,17 +97,19 @@ class Source:
         Returns:
           One row an id; or the reason why there are none.
         """
-        pictures = photographs if isinstance(photographs, Path) else Images(ids, photographs)
+        pictures = photographs
+        if not isinstance(pictures, Path):
+            pictures = Source("photographs", len(ids), lambda i: (str(ids[i]), photographs[i]), "")
         found = self.find(pictures, set(ids.tolist()).__contains__)
         if isinstance(found, str):
             return found
-        absent = len(np.setdiff1d(ids, found.ids))
-        if absent:
+        absent = np.setdiff1d(ids, found.ids)
+        if len(absent):
             where = self.path if self._embeddings else photographs
-            return f"{absent} of its {len(ids)} ids are not in {where}"
+            return f"{len(absent)} of its {len(ids)} ids are not in {where}, such as {absent[0]}"
         return select(found, ids).matrix
 
-    def find(self, photographs: Path | Images, wanted: Callable[[str], bool]) -> Embeddings | str:
+    def find(self, photographs: Path | Source, wanted: Callable[[str], bool]) -> Embeddings | str:
         """Rows of all photographs whose id is wanted, perhaps none; or why that is not known."""
         if self._embeddings is None:
             if isinstance(photographs, Path) and not photographs.is_dir():
@@ -130,34 +125,19 @@ class Source:
         return Embeddings(found.ids, self._transformed(found.matrix))
 
     def _embed(
-        self, photographs: Path | Images, wanted: Callable[[str], bool] = lambda _: True
+        self, photographs: Path | Source, wanted: Callable[[str], bool] = lambda _: True
     ) -> Embeddings:
-        import jax
+        from alignet import embed
 
-        from alignet import students
-
-        student, params, compute = self._embedder
-        resize = functools.partial(students.resize, student)
-        if isinstance(photographs, Path):
-            ids, pixels = load_images(photographs, resize=resize)
+        source = photographs
+        if isinstance(source, Path):
+            source = open_source(photographs)._replace(name=str(photographs))
             self.record(photographs)
-        else:
-            ids, pixels = photographs
-            pixels = np.stack([resize(Image.fromarray(picture)) for picture in pixels])
-        keep = np.flatnonzero([wanted(name) for name in ids.tolist()])
-        ids, pixels = ids[keep], pixels[keep]
-        if not len(ids):
-            return Embeddings(ids, np.zeros((0, 1), np.float32))
-        step = BATCHES_AT_ONCE * students.inference.default_batch() * jax.device_count()
-        matrices, began = [], time.perf_counter()
-        with progress(total=len(ids), desc=f"{self.name}: images") as bar:
-            for start in range(0, len(ids), step):
-                part = pixels[start : start + step]
-                matrices.append(students.embed(student, params, part, compute=compute))
-                done, seconds = start + len(part), time.perf_counter() - began
-                bar.set_postfix_str(f"{done / seconds:.1f} images/s", refresh=False)
-                bar.update(len(part))
-        return Embeddings(ids, np.concatenate(matrices))
+        places = [i for i in range(source.n) if wanted(source.read(i)[0])]
+        if not places:
+            return Embeddings(np.array([], np.str_), np.zeros((0, 1), np.float32))
+        chosen = source._replace(n=len(places), read=lambda i: source.read(places[i]))
+        return embed.embed_source(self._embedder, chosen, desc=f"{self.name}: images")
 
     def _transformed(self, matrix: np.ndarray) -> np.ndarray:
         if self._transform is None:
