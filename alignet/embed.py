@@ -206,7 +206,7 @@ def embed_images(
         only_rgb=not_rgb != "convert",
     )
     rate, start, compiled = 0.0, 0.0, 0
-    with progress(total=n, desc="embed", unit="image") as bar, contextlib.closing(parts):
+    with progress(total=n, desc="embed", unit=" image") as bar, contextlib.closing(parts):
         for i in to_do:
             done = []
             for batch in batches[i]:
@@ -238,7 +238,7 @@ def embed_source(embedder: Embedder, source: Source, *, desc: str = "embed") -> 
     batches = _cut(range(source.n), batch_per_device * jax.device_count())
     parts = _embedded(embedder, source, batches, batch_per_device=batch_per_device)
     done = []
-    with progress(total=source.n, desc=desc, unit="image") as bar, contextlib.closing(parts):
+    with progress(total=source.n, desc=desc, unit=" image") as bar, contextlib.closing(parts):
         for batch, part in zip(batches, parts, strict=True):
             if part.unreadable:
                 name, why = part.unreadable[0]

@@ -84,6 +84,8 @@ def load(
             flat |= {n: np.asarray(initial[n]) for n in drawn}
         diff = difference(student, flat)
         hint = "" if diff == NO_DIFFERENCE else _hint(source, student, diff, owners, drop)
+        if not hint and source.config is not None:
+            torch_config.check_heads(student, source.config)
     return Embedder(student, checked(f"{weights} as {name}", student, flat, hint), compute)
 
 
@@ -156,8 +158,6 @@ def _adapted(
 
     student = as_given(source.row.student)
     sizes(student)
-    if source.config is not None:
-        torch_config.check_heads(student, source.config)
     if source.spec is not None:
         _check_agreement(source, student, given)
         student = as_given(source.spec)
