@@ -27,13 +27,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from alignet.data.levels import CHOICES, Filters
 from alignet.errors import InputError
 from alignet.runtime import files
-from evals import comparison, models, report, runs, scoring
-from evals.options import Options
+from alignet.runtime.command_line import Parser
+from evals import comparison, models, networks, report, runs, scoring
+from evals.options import HEADS, FewShot, Options
 from evals.pages import page
 from evals.pages.table import table
 
@@ -46,7 +46,14 @@ FLAGS = (
     ("output", "saved_model", str, "of --saved_model: pre_logits, triplet_logits, layer_10, …"),
 )
 REPORT = "report.html"
-# What the fields of `Filters` do.
+# What the fields of `FewShot` and `Filters` do.
+FEWSHOT = {
+    "data": "data sets by commas: names, NAME:SPLIT, folders of classes, or .npz with images and "
+    "labels; without it, those of paper 002 that tfds has on disk",
+    "shots": "labelled examples a class, by commas",
+    "draws": "of the examples; numbers are means over them",
+    "heads": f"what learns from them, by commas: {', '.join(HEADS)}",
+}
 LEVELS = {
     "min_votes": "triplets with fewer answers are dropped",
     "max_votes": "of triplets with more answers, as many are drawn",
@@ -56,13 +63,6 @@ LEVELS = {
     "ties": "2-2-1 votes: drop, or fractional credit",
     "seed": "of the draw",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a bad option as any other bad input: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; --help lists the options.")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -106,6 +106,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=whole, default=defaults.seed, help="of the bootstrap")
     parser.add_argument(
         "--resamples", type=several, default=defaults.resamples, help="of the bootstrap"
+    )
+    parser.add_argument(
+        "--imagenet",
+        default=defaults.imagenet,
+        help="a folder with train/ and val/, of a folder a class; default: DATA/imagenet, or tfds",
+    )
+    kinds = {"shots": counts, "draws": count, "data": listed, "heads": heads}
+    for name, value in FewShot()._asdict().items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        text = f"{FEWSHOT[name]}; default: {text}" if value else FEWSHOT[name]
+        parser.add_argument(f"--fewshot_{name}", type=kinds[name], default=value, help=text)
+    parser.add_argument(
+        "--triplets", type=Path, help="an AligNet dataset (.npz): for hierarchy, what it contains"
+    )
+    parser.add_argument(
+        "--before", help="of several models the one to compare the others with: hierarchy"
     )
     for name, value in Filters()._asdict().items():
         kind = {int: whole, float: positive}.get(type(value), str)
@@ -172,6 +188,27 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def counts(text: str) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(text.split(",")))
+    if not all(one.isdecimal() and int(one) > 0 for one in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not whole numbers from 1 on, by commas")
+    return tuple(sorted(map(int, found)))
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def heads(text: str) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(text.split(",")))
+    for name in chosen:
+        if name not in HEADS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(HEADS)}")
+    return chosen
+
+
 def several(text: str) -> int:
     if not text.isdecimal() or int(text) < 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2 on")
@@ -208,17 +245,19 @@ def _models(options: argparse.Namespace) -> list[models.Model]:
         return models.from_embeddings(options.embeddings, transform=options.transform)
     settings = {"transform": options.transform, "cache": options.out / "embeddings"}
     if options.checkpoint:
-        return [models.from_checkpoint(options.checkpoint, **settings)]
+        return [networks.from_checkpoint(options.checkpoint, **settings)]
     if options.saved_model:
-        return [models.from_saved_model(options.saved_model, options.output, **settings)]
+        return [networks.from_saved_model(options.saved_model, options.output, **settings)]
     where = {"layer": options.layer, "image_size": options.image_size}
-    return [models.from_zoo(options.model, options.weights, **where, **settings)]
+    return [networks.from_zoo(options.model, options.weights, **where, **settings)]
 
 
 def _options(options: argparse.Namespace) -> Options:
     filters = Filters(**{name: getattr(options, f"levels_{name}") for name in Filters._fields})
-    plain = {name: getattr(options, name) for name in Options._fields if name != "levels"}
-    return Options(**plain, levels=filters)
+    fewshot = FewShot(**{name: getattr(options, f"fewshot_{name}") for name in FewShot._fields})
+    own = {"levels": filters, "fewshot": fewshot, "cache": options.out / "cache"}
+    plain = {name: getattr(options, name) for name in Options._fields if name not in own}
+    return Options(**plain, **own)
 
 
 def compare(options: argparse.Namespace) -> str:

@@ -24,6 +24,8 @@ from evals.statistics.intervals import Measured
 
 # The name under which people's own answers stand beside the models'.
 PEOPLE = "people"
+# What an eval is about: does a model judge as people do, or does it see well?
+HUMAN, VISION = "human", "vision"
 EXPECTED = "expected answers that `python -m evals` wrote"
 
 
@@ -68,20 +70,39 @@ class Answers(NamedTuple):
         return None
 
 
-class Question(NamedTuple):
-    """An eval: the four functions of its module, and what to show of it first.
+class Headline(NamedTuple):
+    """A number that the summary shows.
 
     Attributes:
-      title: for people who have not read the papers.
-      headline: subset, metric, and a column's name, of the numbers that the summary shows.
+      subset, metric: of the score; more is better. A metric that begins with "accuracy" is a share.
+      name: of a column.
+      chance: what guessing gives.
     """
 
-    title: str
-    headline: Sequence[tuple[str, str, str]]
+    subset: str
+    metric: str
+    name: str
+    chance: float = 0.0
+
+
+class Question(NamedTuple):
+    """An eval: the functions of its module, and what to show of it first.
+
+    Attributes:
+      headline: the numbers that the summary shows, given all models' answers and people's.
+      load, people, score, section: see above.
+      family: HUMAN or VISION.
+      change: what differs between two models, given people's answers and theirs, the earlier
+        model's first; for what a difference of two scores cannot tell.
+    """
+
+    headline: Callable[[Mapping[str, Answers]], Sequence[Headline]]
     load: Callable[..., Any]
     people: Callable[..., Answers]
     score: Callable[..., Answers]
     section: Callable[[Mapping[str, Answers]], page.Section]
+    family: str = HUMAN
+    change: Callable[[Mapping[str, Answers]], page.Section] | None = None
 
 
 def save(path: Path, answers: Answers) -> None:

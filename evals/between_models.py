@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from alignet.data import human, judgments
+from alignet.data import human, judgments, things_choices
 from alignet.errors import Absent
 from evals.answers import PEOPLE, Answers, Question
 from evals.models import Model, naming
@@ -75,10 +75,9 @@ def load(data_dir: Path, options: Options) -> Data:
     sets: list[Objects] = []
     files: list[Path] = []
     if things.is_dir():
-        pictures = [path for path in (things / "images.npz", things / "images") if path.exists()]
-        photographs = pictures[0] if pictures else None
         names = (things / name for name in human.ORDER_FILES)
         files += [path for path in names if path.is_file()]
+        photographs = things_choices.photographs(data_dir)
         sets.append(Objects("things", human.object_ids(data_dir), photographs))
     for read in (
         judgments.load_peterson,
@@ -247,6 +246,4 @@ def _decimals(number: float | np.floating) -> str:
     return f"{round(float(number), 2) + 0.0:.2f}".replace("-", "−")
 
 
-QUESTION = Question(
-    title=TITLE, headline=(), load=load, people=people, score=score, section=section
-)
+QUESTION = Question(headline=lambda _: (), load=load, people=people, score=score, section=section)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals import matching
-from evals.answers import PEOPLE, Question
+from evals.answers import PEOPLE, Headline, Question
+from evals.families import WORDS, percent
 from evals.matching import ONE, Change, Matched, Test
 from evals.pages import comparison_figures, figures, page
 from evals.pages.comparison_figures import Panel
@@ -20,7 +21,7 @@ from evals.pages.levels_page import DOUBT, KINDS
 from evals.runs import Run
 from evals.statistics import differences
 from evals.statistics.intervals import Measured
-from evals.summary import CHANCE, YARDSTICK
+from evals.summary import YARDSTICK
 
 MOST_ENTRIES = 12  # models and settings in an eval's own section
 MOST_BETWEEN = 28  # the same in that of models against models: paper 002 has 7 models × 4 settings
@@ -29,12 +30,6 @@ MOST_CLOUDS = 7  # models of which single triplets are drawn
 DIFFERENCE_COLUMNS = (
     *("model", "eval", "subset", "metric", "first", "second", "difference", "low", "high", "n"),
     *("relative_percent", "p", "p_holm", "test", "better"),
-)
-INTRODUCTION = (
-    "Each test sets models' judgments of similarity beside people's; higher is more human. An "
-    "accuracy is the share of triplets of which the model picks the odd one out that people picked "
-    "(guessing: 33.3 %); a correlation is Spearman's, between the similarities of all pairs of "
-    "photographs (guessing: 0)."
 )
 Blocks = list[str | page.Table | page.Picture]
 
@@ -64,16 +59,18 @@ def compare(runs: Mapping[str, Run], questions: Mapping[str, Question]) -> Compa
       InputError: the runs have no model or no eval in common.
     """
     matched = matching.match(runs, questions)
-    headline = [(eval, *number) for eval in matched.answers for number in questions[eval].headline]
-    tests = matching.tests(matched, headline)
-    wanted = [("levels", level, DOUBT, f"time and doubt, {level}") for level in KINDS]
-    doubt = matching.tests(matched, wanted)
+    tests = matching.headline_tests(matched, questions)
+    wanted = [Headline(level, DOUBT, f"time and doubt, {level}") for level in KINDS]
+    doubt = matching.tests(matched, "levels", wanted)
     changes, refusals = matching.changes(matched, [*tests, *doubt])
     notes = [*matched.notes, *refusals]
     rows = _rows(matched, tests)
-    sections = [_first_section(matched, tests, changes)] if tests else []
-    if tests and len(matched.models) > 1:
-        sections.append(_model_section(matched, tests))
+    sections = []
+    for family in WORDS:
+        if own := [test for test in tests if test.family == family]:
+            sections.append(_first_section(matched, own, changes))
+            if len(matched.models) > 1:
+                sections.append(_model_section(matched, own))
     if doubt:
         sections.append(_doubt_section(matched, doubt, changes))
     sections += _own_sections(matched, questions)
@@ -106,6 +103,7 @@ def _first_section(
     matched: Matched, tests: Sequence[Test], changes: Sequence[Change]
 ) -> page.Section:
     first, *others = matched.labels
+    words = WORDS[tests[0].family]
     picture = comparison_figures.by_setting(_panels(tests), matched.models, matched.labels)
     gains = [
         {"test": test.name} | {label: _gain(test, label, first, changes) for label in others}
@@ -113,7 +111,7 @@ def _first_section(
     ]
     several = (
         "the mean over models (accuracies: in points), the range of their relative changes, and of "
-        "how many models a setting is shown to be more or less human (α = .05, Holm)."
+        f"how many models a setting is shown to be {words.more} or {words.less} (α = .05, Holm)."
     )
     single = (
         "with its 95 % interval (accuracies: in points), the relative change, and p after Holm's "
@@ -121,14 +119,14 @@ def _first_section(
     )
     what = single if len(matched.models) == 1 else several
     return page.Section(
-        "Which setting is more human?",
+        words.which_setting,
         [
             _scope(matched, tests),
-            INTRODUCTION,
+            words.test,
             *_verdicts(matched, tests, changes),
             page.Picture(
                 figures.svg(picture),
-                "All tests, with 95 % intervals; further right is more human.",
+                f"All tests, with 95 % intervals; further right is {words.more}.",
             ),
             *([YARDSTICK] if any(test.ceiling for test in tests) else []),
             page.Table(gains, f"What each setting adds to {first}: {what}"),
@@ -137,14 +135,18 @@ def _first_section(
 
 
 def _model_section(matched: Matched, tests: Sequence[Test]) -> page.Section:
-    """Tables 1 to 3 and Figures 6 and 7 of paper 002."""
+    """Tables 1 to 3 and Figures 4, 6, 7 and 12 of paper 002."""
+    words = WORDS[tests[0].family]
     tables = [_table(matched, group) for group in _tables(tests, len(matched.labels))]
     picture = comparison_figures.against_baseline(_panels(tests), matched.models, matched.labels)
     caption = (
         f"Scores in the other settings (vertical) against that in {matched.labels[0]} "
-        "(horizontal): above the diagonal, a setting is more human."
+        f"(horizontal): above the diagonal, a setting is {words.more}."
     )
-    return page.Section("Model by model", [*tables, page.Picture(figures.svg(picture), caption)])
+    return page.Section(
+        f"Model by model: {words.which_setting.lower()}",
+        [*tables, page.Picture(figures.svg(picture), caption)],
+    )
 
 
 def _tables(tests: Sequence[Test], labels: int) -> list[list[Test]]:
@@ -230,9 +232,15 @@ def _own_sections(matched: Matched, questions: Mapping[str, Question]) -> Iterat
         if len(entries) > (MOST_BETWEEN if eval == "between_models" else MOST_ENTRIES):
             left_out.append(eval)
             continue
-        section = questions[eval].section({PEOPLE: matched.people[eval][group[0]]} | entries)
+        people = {PEOPLE: matched.people[eval][group[0]]}
+        section = questions[eval].section(people | entries)
         if section.blocks:
             yield section
+        if (change := questions[eval].change) is not None:
+            for model, label in itertools.product(by_model, group[1:]):
+                names = [one if model == ONE else f"{model}, {one}" for one in (group[0], label)]
+                if all(name in entries for name in names):
+                    yield change(people | {name: entries[name] for name in names})
     if left_out:
         yield page.Section(
             "Details",
@@ -286,6 +294,7 @@ def _scope(matched: Matched, tests: Sequence[Test]) -> str:
 def _verdicts(matched: Matched, tests: Sequence[Test], changes: Sequence[Change]) -> Iterator[str]:
     """Which setting scores highest, and how each fares against the first."""
     first, *others = matched.labels
+    words = WORDS[tests[0].family]
     cases, each = ("cases", " (a model on a test)") if len(matched.models) > 1 else ("tests", "")
     highest = [_highest(values) for test in tests for values in test.scores.values()]
     wins = Counter(label for labels in highest for label in labels).most_common()
@@ -305,15 +314,16 @@ def _verdicts(matched: Matched, tests: Sequence[Test], changes: Sequence[Change]
         unclear = len(own) - better - worse
         unclear = f", no difference is shown in {unclear}" if unclear else ""
         yield (
-            f"{label} is more human than {first} in {better} of {len(own)} {cases} and less human "
-            f"in {worse}{unclear} (α = .05, Holm). On average it adds {_average(own)}."
+            f"{label} is {words.more} than {first} in {better} of {len(own)} {cases} and "
+            f"{words.less} in {worse}{unclear} (α = .05, Holm). On average it adds "
+            f"{_average(own)}."
         )
 
 
 def _average(own: Sequence[Change]) -> str:
     parts = []
-    for percent, unit in ((True, "points of accuracy"), (False, "of correlation")):
-        some = [change for change in own if (change.test.metric in CHANCE) is percent]
+    for share, unit in ((True, "points of accuracy"), (False, "of correlation")):
+        some = [change for change in own if percent(change.test) is share]
         if some:
             mean = float(np.mean([change.difference.difference.value for change in some]))
             parts.append(f"{_signed(mean, some[0].test)} {unit}")
@@ -331,7 +341,9 @@ def _gain(test: Test, label: str, first: str, changes: Sequence[Change]) -> str 
     if len(own) == 1:
         return f"{_difference(own[0])}{relative}, {differences.p_text(own[0].difference.p_holm)}"
     better, worse = _count(own, label), _count(own, first)
-    shown = f"more human {better}\u00a0of\u00a0{len(own)}" + (f", less {worse}" if worse else "")
+    words = WORDS[test.family]
+    shown = f"{words.more} {better}\u00a0of\u00a0{len(own)}"
+    shown += f", {words.less} {worse}" if worse else ""
     mean = float(np.mean([change.difference.difference.value for change in own]))
     return f"{_signed(mean, test)}{relative}; {shown}"
 
@@ -366,9 +378,9 @@ def _panels(tests: Sequence[Test]) -> list[Panel]:
     return [
         Panel(
             test.name,
-            "accuracy" if test.metric in CHANCE else "Spearman's ρ",
+            "accuracy" if percent(test) else "Spearman's ρ",
             test.scores,
-            CHANCE.get(test.metric, 0.0),
+            test.chance,
             test.ceiling,
         )
         for test in tests
@@ -376,11 +388,11 @@ def _panels(tests: Sequence[Test]) -> list[Panel]:
 
 
 def _signed(value: float, test: Test) -> str:
-    return _minus(f"{100 * value:+.1f}" if test.metric in CHANCE else f"{value:+.3f}")
+    return _minus(f"{100 * value:+.1f}" if percent(test) else f"{value:+.3f}")
 
 
 def _plain(value: float, test: Test) -> str:
-    return _minus(f"{100 * value:.2f}" if test.metric in CHANCE else f"{value:.3f}")
+    return _minus(f"{100 * value:.2f}" if percent(test) else f"{value:.3f}")
 
 
 def _minus(text: str) -> str:

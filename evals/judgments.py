@@ -20,7 +20,7 @@ from jaxtyping import Float
 from alignet.data import judgments
 from alignet.data.judgments import COARSE, FINE, JudgmentSet
 from alignet.errors import Absent
-from evals.answers import Answers, Question, Score
+from evals.answers import Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
 from evals.pages import judgments_page
@@ -194,9 +194,9 @@ def _question(
     read: Callable[..., Sequence[JudgmentSet]],
     introduction: str,
 ) -> Question:
+    shown = [Headline(name, PAPER, column) for name, column in headline]
     return Question(
-        title=title,
-        headline=[(name, PAPER, column) for name, column in headline],
+        headline=lambda _: shown,
         load=functools.partial(load, read=read),
         people=people,
         score=score,

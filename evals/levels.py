@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from alignet import triplets as kernels
 from alignet.data import levels
 from alignet.errors import InputError
-from evals.answers import Answers, Question, Score
+from evals.answers import Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
 from evals.pages import levels_page
@@ -385,8 +385,9 @@ def _score_probabilities(
 
 
 QUESTION = Question(
-    title="Odd one out at three levels of abstraction",
-    headline=[(name, "accuracy", f"Levels, {name}") for name in levels.CLASSES],
+    headline=lambda _: [
+        Headline(name, "accuracy", f"Levels, {name}", odd_one_out.CHANCE) for name in levels.CLASSES
+    ],
     load=load,
     people=people,
     score=score,

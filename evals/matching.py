@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alignet.errors import InputError
-from evals.answers import PEOPLE, Answers, Question
+from evals.answers import HUMAN, PEOPLE, Answers, Headline, Question
 from evals.runs import Run
 from evals.statistics import differences
 from evals.statistics.differences import Difference
@@ -23,7 +23,7 @@ from evals.statistics.intervals import Measured
 
 ONE = "the model"  # what the only model of every run is called if its names differ
 # Settings in which runs may differ and still have answered the same questions.
-COMPARABLE = ("similarity", "tau")
+COMPARABLE = ("similarity", "tau", "before")
 
 
 class Matched(NamedTuple):
@@ -50,15 +50,19 @@ class Test(NamedTuple):
 
     Attributes:
       name: for the reader.
+      family: HUMAN or VISION.
       eval, subset, metric: where its values come from; more is better.
+      chance: what guessing gives.
       scores: by model, then by label, as far as it is defined.
       ceiling: what people reach among themselves, where that is known.
     """
 
     name: str
+    family: str
     eval: str
     subset: str
     metric: str
+    chance: float
     scores: Mapping[str, Mapping[str, Measured]]
     ceiling: Measured | None
 
@@ -122,15 +126,27 @@ def match(runs: Mapping[str, Run], questions: Mapping[str, Question]) -> Matched
     return Matched(models, list(runs), answers, people, alike, _notes(runs, people))
 
 
-def tests(matched: Matched, wanted: Sequence[tuple[str, str, str, str]]) -> list[Test]:
-    """The numbers that at least one model has.
-
-    Args:
-      matched: from `match`.
-      wanted: eval, subset, metric and name of each.
-    """
+def headline_tests(matched: Matched, questions: Mapping[str, Question]) -> list[Test]:
+    """The headline numbers of all evals that at least one model has."""
     result = []
-    for eval, subset, metric, name in wanted:
+    for eval, by_model in matched.answers.items():
+        somebody = {PEOPLE: next(iter(matched.people[eval].values()))}
+        every = {
+            f"{model}, {label}": found
+            for model, by_label in by_model.items()
+            for label, found in by_label.items()
+        }
+        headline = questions[eval].headline(somebody | every)
+        result += tests(matched, eval, headline, family=questions[eval].family)
+    return result
+
+
+def tests(
+    matched: Matched, eval: str, wanted: Sequence[Headline], *, family: str = HUMAN
+) -> list[Test]:
+    """Those numbers of an eval that at least one model has."""
+    result = []
+    for subset, metric, name, chance in wanted:
         scores = {}
         for model, by_label in matched.answers.get(eval, {}).items():
             found = {label: found.find(subset, metric) for label, found in by_label.items()}
@@ -140,7 +156,7 @@ def tests(matched: Matched, wanted: Sequence[tuple[str, str, str, str]]) -> list
         if scores:
             somebody = next(iter(matched.people[eval].values()))
             ceiling = somebody.find(subset, f"{metric} ceiling")
-            result.append(Test(name, eval, subset, metric, scores, ceiling))
+            result.append(Test(name, family, eval, subset, metric, chance, scores, ceiling))
     return result
 
 

@@ -128,11 +128,11 @@ def embedded(
             for path, places in to_do.items():
                 save_embeddings(path, load()(some(source, places)))
                 bar.update(len(places))
-        ids, blocks = zip(*map(load_embeddings, shards), strict=True)
-        _, dimension = blocks[0].shape
-        write_embeddings(
-            out, np.concatenate(ids), blocks, dimension=dimension, dtype=blocks[0].dtype
-        )
+        # One at a time: a shard keeps its file open, and there may be thousands.
+        ids = np.concatenate([load_embeddings(path).ids for path in shards])
+        first = load_embeddings(next(iter(shards))).matrix
+        blocks = (load_embeddings(path).matrix for path in shards)
+        write_embeddings(out, ids, blocks, dimension=first.shape[1], dtype=first.dtype)
 
     return load_embeddings(stages.run(artifact, step, config=made_with, inputs={}))
 

@@ -28,14 +28,27 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
       the terminal.
     """
     found = summary.tests(run.answers, QUESTIONS)
-    models = summary.order(found, run.models)
     compared = summary.compare(found, run.answers)
-    parts = [summary.section(found, models, compared)] if found else []
+    by_family = {
+        family: [test for test in found if test.family == family]
+        for family in dict.fromkeys(test.family for test in found)
+    }
+    orders = {family: summary.order(tests, run.models) for family, tests in by_family.items()}
+    first = next(iter(orders.values()), run.models)
+    before = run.about["settings"].get("before")
+    parts = [summary.section(by_family[f], models, compared) for f, models in orders.items()]
     for name, by_model in run.answers.items():
+        question = QUESTIONS[name]
+        models = orders.get(question.family, first)
         ordered = {model: by_model[model] for model in (PEOPLE, *models) if model in by_model}
-        part = QUESTIONS[name].section(ordered)
-        if part.blocks:
-            parts.append(part)
+        sections = [question.section(ordered)]
+        if question.change and before in by_model:
+            sections += [
+                question.change({key: by_model[key] for key in (PEOPLE, before, model)})
+                for model in models
+                if model in by_model and model != before
+            ]
+        parts += [section for section in sections if section.blocks]
 
     notes = notes_of(run)
     rows = [
@@ -46,7 +59,7 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
         for subset, metric, value in answers.scores
     ]
     every = "scores.csv, beside this page, has all numbers"
-    every += "; differences.csv every pair of models." if len(models) > 1 else "."
+    every += "; differences.csv every pair of models." if len(run.models) > 1 else "."
     blocks: list[Any] = [every, *notes]
     if 0 < len(rows) <= MOST_NUMBERS:
         blocks.insert(0, page.Table(rows, "All numbers, with 95 % intervals."))
@@ -60,8 +73,11 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
         sentences = [
             block for part in parts[:-2] for block in part.blocks if isinstance(block, str)
         ]
-    shown = summary.rows(found, models) or [row for row in rows if row["model"] != PEOPLE]
-    paragraphs = [[table(shown)] if shown else [], sentences, [*notes, settings(run.about)]]
+    shown = [rows for f, models in orders.items() for rows in summary.tables(by_family[f], models)]
+    if not shown and rows:
+        shown = [[row for row in rows if row["model"] != PEOPLE]]
+    tables = [[table(some)] for some in shown]
+    paragraphs = [*tables, sentences, [*notes, settings(run.about)]]
     return parts, by_eval, "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
 
 

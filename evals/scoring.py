@@ -47,6 +47,9 @@ def run(
         measured at all.
     """
     start = time.perf_counter()
+    called = [model.name for model in models]
+    if options.before and options.before not in called:
+        raise InputError(f"no model is called {options.before!r}; there are {', '.join(called)}.")
     names = tuple(evals or QUESTIONS)
     answers: dict[str, dict[str, Answers]] = {}
     skipped: list[tuple[str, str, str]] = []
@@ -62,7 +65,9 @@ def run(
                 skipped.append((name, PEOPLE, str(reason)))
                 bar.update(len(models))
                 continue
-            inputs |= {str(path): stages.file_hash(path) for path in data.files}
+            # Several evals read the same files.
+            inputs |= {str(p): stages.file_hash(p) for p in data.files if str(p) not in inputs}
+            inputs |= getattr(data, "fingerprints", {})
             found = _score(name, data, models, options, skipped, bar, named=bool(evals))
             if found:
                 answers[name] = {PEOPLE: QUESTIONS[name].people(data, options)} | found
@@ -73,9 +78,10 @@ def run(
             "eval that you want with --evals to see what it lacks."
         )
     inputs |= {str(path): stages.file_hash(path) for model in models for path in model.files}
+    settings = _plain(options._replace(cache=None))  # what is kept there changes no number
     about = {
-        "settings": _plain(options),
-        "config_hash": stages.config_hash([_plain(options), names, sorted(inputs.values())]),
+        "settings": settings,
+        "config_hash": stages.config_hash([settings, names, sorted(inputs.values())]),
         "seed": options.seed,
         "inputs": inputs,
         "skipped": skipped,
@@ -83,7 +89,7 @@ def run(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return Run([model.name for model in models], answers, about)
+    return Run(called, answers, about)
 
 
 def _score(

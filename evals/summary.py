@@ -1,4 +1,6 @@
-"""The first section of a report: which model is more human, by how much, and how sure is that?"""
+"""A report's first sections: which model is more human, and which sees better; by how much, and
+how sure is that?
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,27 +9,22 @@ import numpy as np
 import scipy.stats
 
 from evals.answers import PEOPLE, Answers, Question
+from evals.families import WORDS, percent
 from evals.pages import figures, page, summary_figures
 from evals.statistics import differences
 from evals.statistics.differences import Difference
 from evals.statistics.intervals import Measured
 
 MOST_COLUMNS = 3  # models that fit beside each other in a table, with intervals
-CHANCE = {"accuracy": 1 / 3}  # of the other headline metrics, all correlations, it is 0
-INTRODUCTION = (
-    "Each test sets a model's judgments of similarity beside people's; higher is more human. "
-    "An accuracy is the share of triplets of which the model picks the odd one out that people "
-    "picked (guessing: 33.3 %); a correlation is Spearman's, between the similarities of all pairs "
-    "of photographs (guessing: 0). Brackets are 95 % intervals."
-)
+MOST_TESTS = 8  # that fit beside each other, of many models
+
+
 CORRECTED = (
     "Better is said of a model where a test of the difference has p < .05 after Holm's correction "
     "for the number of pairs of models; intervals are not corrected."
 )
-PICTURE = (
-    "All tests. Dashed: guessing; black: how well people predict each other, where the data tell. "
-    "Bars are 95 % intervals."
-)
+PICTURE = "All tests. Dashed: guessing; bars are 95 % intervals."
+CEILINGS = " Black: how well people predict each other, where the data tell."
 YARDSTICK = (
     "People among themselves are another yardstick than models: on THINGS, the share of people who "
     "give a triplet's most frequent answer; on Levels, how often the majority of the others "
@@ -41,15 +38,19 @@ class Test(NamedTuple):
 
     Attributes:
       name: of the column.
+      family: HUMAN or VISION.
       eval, subset, metric: where its numbers come from.
+      chance: what guessing gives.
       scores: by model.
       ceiling: what people reach among themselves, where that is known.
     """
 
     name: str
+    family: str
     eval: str
     subset: str
     metric: str
+    chance: float
     scores: Mapping[str, Measured]
     ceiling: Measured | None
 
@@ -63,21 +64,23 @@ def tests(
     """
     result = []
     for name, by_model in answers.items():
-        headline = questions[name].headline
+        headline = questions[name].headline(by_model)
         scored = {
             (subset, metric): None
             for model, found in by_model.items()
             if model != PEOPLE
             for subset, metric, _ in found.scores
         }
-        if not any((subset, metric) in scored for subset, metric, _ in headline):
-            columns = {metric: column.partition(",")[0] for _, metric, column in headline}
+        if not any((shown.subset, shown.metric) in scored for shown in headline):
+            wanted = {shown.metric: shown for shown in headline}
             headline = [
-                (subset, metric, f"{columns[metric]}, {subset}")
+                wanted[metric]._replace(
+                    subset=subset, name=f"{wanted[metric].name.partition(',')[0]}, {subset}"
+                )
                 for subset, metric in scored
-                if metric in columns
+                if metric in wanted
             ]
-        for subset, metric, column in headline:
+        for subset, metric, column, chance in headline:
             scores = {
                 model: value
                 for model, found in by_model.items()
@@ -85,12 +88,13 @@ def tests(
             }
             ceiling = by_model[PEOPLE].find(subset, f"{metric} ceiling")
             if scores:
-                result.append(Test(column, name, subset, metric, scores, ceiling))
+                family = questions[name].family
+                result.append(Test(column, family, name, subset, metric, chance, scores, ceiling))
     return result
 
 
 def order(found: Sequence[Test], models: Sequence[str]) -> list[str]:
-    """The models, most human first, by their mean rank over the tests that they took.
+    """The models, the best first, by their mean rank over the tests that they took.
 
     Ranks go from 0, the best of a test, to 1, the worst: a test of few models counts like any
     other, and one of a single model not at all.
@@ -128,47 +132,57 @@ def compare(
 def section(
     found: Sequence[Test], models: Sequence[str], compared: Mapping[str, Sequence[Difference]]
 ) -> page.Section:
-    """Draws up the summary.
+    """Draws up the summary of a family.
 
     Args:
-      found: from `tests`; at least one.
+      found: from `tests`, of one family; at least one.
       models: in order, see `order`.
       compared: from `compare`.
     """
     several = len(models) > 1
-    blocks: list[str | page.Table | page.Picture] = [INTRODUCTION]
+    words = WORDS[found[0].family]
+    blocks: list[str | page.Table | page.Picture] = [f"{words.test} Brackets are 95 % intervals."]
     shared = [test for test in found if len(test.scores) > 1]
     if len(shared) > 1:
         blocks.append(_first(shared, models, compared))
     picture = summary_figures.headlines(
         {test.name: test.scores for test in found},
         models,
-        chance={test.name: CHANCE.get(test.metric, 0.0) for test in found},
+        chance={test.name: test.chance for test in found},
         ceilings={test.name: test.ceiling for test in found if test.ceiling},
     )
-    caption = f"{PICTURE} Orange: the best." if several else PICTURE
+    with_people = any(test.ceiling for test in found)
+    caption = PICTURE + (CEILINGS if with_people else "") + (" Orange: the best." * several)
     blocks.append(page.Picture(figures.svg(picture), caption))
-    if any(test.ceiling for test in found):
+    if with_people:
         blocks.append(YARDSTICK)
     blocks += [sentence(test, compared.get(test.name, ())) for test in found]
     if several:
         blocks.append(CORRECTED)
     with_intervals = len(models) <= MOST_COLUMNS
     end = ", with 95 % intervals." if with_intervals else "; scores.csv has their 95 % intervals."
-    blocks.append(page.Table(rows(found, models), f"The same numbers{end}"))
-    heading = "Which model is more human?" if several else f"How human is {models[0]}?"
+    blocks += [page.Table(rows, f"The same numbers{end}") for rows in tables(found, models)]
+    heading = words.which_model if several else words.how.format(models[0])
     return page.Section(heading, blocks)
 
 
-def rows(found: Sequence[Test], models: Sequence[str]) -> list[dict[str, object]]:
-    """A table with one test a row if there are few models, else with one model a row."""
-    if len(models) <= MOST_COLUMNS:
-        return [
+def tables(found: Sequence[Test], models: Sequence[str]) -> list[list[dict[str, object]]]:
+    """One table with a test a row if there are few models, else some with a model a row."""
+    if len(models) > MOST_COLUMNS:
+        starts = range(0, len(found), MOST_TESTS)
+        return [_model_rows(found[start : start + MOST_TESTS], models) for start in starts]
+    people = any(test.ceiling for test in found)
+    return [
+        [
             {"": test.name}
             | {model: test.scores.get(model) for model in models}
-            | {"people": test.ceiling}
+            | ({"people": test.ceiling} if people else {})
             for test in found
         ]
+    ]
+
+
+def _model_rows(found: Sequence[Test], models: Sequence[str]) -> list[dict[str, object]]:
     plain = [
         {"model": model}
         | {test.name: test.scores[model].value for test in found if model in test.scores}
@@ -212,7 +226,7 @@ def sentence(test: Test, compared: Sequence[Difference]) -> str:
 
 def _value(measured: Measured, test: Test) -> str:
     value, low, high, _ = measured
-    unit = "\u00a0%" if test.metric in CHANCE else ""
+    unit = "\u00a0%" if percent(test) else ""
     interval = f" [{_number(low, test)}, {_number(high, test)}]" if np.isfinite(low) else ""
     return f"{_number(value, test)}{unit}{interval}"
 
@@ -222,25 +236,25 @@ def _by_how_much(difference: Difference, best: str, test: Test) -> str:
     if difference.first != best:
         value, low, high = -value, -high, -low
     value, low, high = (_number(x, test) for x in (value, low, high))
-    unit = " points" if test.metric in CHANCE else ""
+    unit = " points" if percent(test) else ""
     return f"{value}{unit} [{low}, {high}] (Holm-corrected {differences.p_text(difference.p_holm)})"
 
 
 def _number(value: float, test: Test) -> str:
     """An accuracy in %, a correlation as it is."""
-    text = f"{100 * value:z.1f}" if test.metric in CHANCE else f"{value:z.3f}"
+    text = f"{100 * value:z.1f}" if percent(test) else f"{value:z.3f}"
     return text.replace("-", "−")
 
 
 def _first(
     shared: Sequence[Test], models: Sequence[str], compared: Mapping[str, Sequence[Difference]]
 ) -> str:
-    top = models[0]
+    top, most = models[0], WORDS[shared[0].family].most
     ranks = _mean_ranks(shared, models)
     level = [model for model in models if ranks[model] == ranks[top]]
     if len(level) > 1:
         return (
-            f"By their mean rank over the tests no model is the most human of {len(models)}: "
+            f"By their mean rank over the tests no model is {most} of {len(models)}: "
             f"{_names(level)} share the first place."
         )
     own = [test for test in shared if top in test.scores]
@@ -251,7 +265,7 @@ def _first(
     took = f"test{'s' * (len(own) > 1)}"
     took += f" that it took, of {len(shared)}" if len(own) < len(shared) else ""
     return (
-        f"By its mean rank over the tests {top} is the most human of {len(models)} models: it is "
+        f"By its mean rank over the tests {top} is {most} of {len(models)} models: it is "
         f"first in {wins} of {len(own)} {took}. In {clear or 'none'} of them it is shown to be "
         "better than every other model."
     )

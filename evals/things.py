@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from alignet.data import things_choices
 from alignet.data.things_choices import Choices, Repeats
 from alignet.errors import InputError
-from evals.answers import Answers, Question, Score
+from evals.answers import Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
 from evals.pages import things_page
@@ -236,15 +236,29 @@ def similarities(data: Data, model: Model, options: Options) -> Float[np.ndarray
       Absent: the model does not have rows for all objects.
       InputError: its rows have no such similarity.
     """
-    triplets = data.choices.triplets
-    rows = model.rows("things", data.choices.ids, data.photographs)
-    if len(rows) <= triplets.max():
-        raise InputError(
-            f"{model.path}: has {len(rows)} rows; expected at least {triplets.max() + 1}, the "
-            f"objects that {data.files[0]} names."
-        )
+    rows = object_rows(data.choices, model, data.photographs)
     with naming(model.path):
-        return odd_one_out.pair_similarities(rows, triplets, similarity=options.similarity)
+        return odd_one_out.pair_similarities(
+            rows, data.choices.triplets, similarity=options.similarity
+        )
+
+
+def object_rows(
+    choices: Choices, model: Model, photographs: Path | None
+) -> Float[np.ndarray, "n p"]:
+    """A model's rows of the objects that people chose between.
+
+    Raises:
+      Absent: the model does not have rows for all objects.
+      InputError: the objects have no names, and there are too few rows.
+    """
+    rows = model.rows("things", choices.ids, photographs)
+    if len(rows) <= choices.triplets.max():
+        raise InputError(
+            f"{model.path}: has {len(rows)} rows; expected at least {choices.triplets.max() + 1}, "
+            f"the objects that {choices.files[0]} names."
+        )
+    return rows
 
 
 def _by_category(
@@ -270,8 +284,7 @@ def _by_person(
 
 
 QUESTION = Question(
-    title=things_page.TITLE,
-    headline=[("all", ACCURACY, "THINGS")],
+    headline=lambda _: [Headline("all", ACCURACY, "THINGS", CHANCE)],
     load=load,
     people=people,
     score=score,

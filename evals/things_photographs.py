@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from alignet.data import things_choices
 from alignet.data.embeddings import Embeddings
 from alignet.errors import Absent, InputError
-from evals.answers import PEOPLE, Answers, Question, Score
+from evals.answers import PEOPLE, Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
 from evals.pages import figures, page, summary_figures
@@ -254,8 +254,9 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 QUESTION = Question(
-    title=TITLE,
-    headline=[("exact_or_hyponyms", "accuracy", "THINGS, by ILSVRC")],
+    headline=lambda _: [
+        Headline("exact_or_hyponyms", "accuracy", "THINGS, by ILSVRC", odd_one_out.CHANCE)
+    ],
     load=load,
     people=people,
     score=score,

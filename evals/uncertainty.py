@@ -14,11 +14,12 @@ from jaxtyping import Float, Int
 
 from alignet import triplets as kernels
 from alignet.data import things_choices
+from evals import things
 from evals.answers import PEOPLE, Answers, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
 from evals.pages import figures, page, table
-from evals.statistics import calibration, intervals, odd_one_out, uncertainty
+from evals.statistics import calibration, ceilings, intervals, odd_one_out, uncertainty
 from evals.statistics.calibration import Bins
 from evals.statistics.intervals import Measured
 
@@ -96,14 +97,9 @@ def repeated_shares(
 
     A person's second answer is left out: the first may have coloured it.
     """
-    answers = np.concatenate([repeats.one, repeats.two, repeats.three])
-    order = np.argsort(answers, axis=1)
-    objects, which = np.unique(
-        np.take_along_axis(answers, order, axis=1), axis=0, return_inverse=True
-    )
-    odd = np.argmax(order == 2, axis=1)
+    objects, odd = ceilings.count_votes(np.concatenate([repeats.one, repeats.two, repeats.three]))
     # The pair that was chosen is the one without the odd object.
-    votes = np.bincount(which.ravel() * 3 + 2 - odd, minlength=3 * len(objects)).reshape(-1, 3)
+    votes = odd[:, ::-1]
     enough = votes.sum(axis=1) >= LEAST_REPEATED
     votes = votes[enough]
     return objects[enough], votes / votes.sum(axis=1, keepdims=True)
@@ -126,7 +122,7 @@ def score(data: Data, model: Model, options: Options) -> Answers:
       Absent: the model has no rows for the objects.
       InputError: a row has no such similarity.
     """
-    rows = model.rows("things", data.choices.ids, data.photographs)
+    rows = things.object_rows(data.choices, model, data.photographs)
     with naming(model.path):
         similarities, repeated, *doubts = (
             odd_one_out.pair_similarities(rows, triplets, similarity=options.similarity)
@@ -216,6 +212,4 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     return page.Section(TITLE, blocks)
 
 
-QUESTION = Question(
-    title=TITLE, headline=[], load=load, people=people, score=score, section=section
-)
+QUESTION = Question(headline=lambda _: (), load=load, people=people, score=score, section=section)

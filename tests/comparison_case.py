@@ -25,8 +25,7 @@ def compare(found):
 
 
 def headline_tests(matched):
-    wanted = [(eval, *number) for eval in QUESTIONS for number in QUESTIONS[eval].headline]
-    return matching.tests(matched, wanted)
+    return matching.headline_tests(matched, QUESTIONS)
 
 
 def section(compared, heading):

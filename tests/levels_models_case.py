@@ -24,7 +24,7 @@ class Rows(Model):
 
     def _rows(self, prefix, ids, photographs):
         self.asked = prefix, photographs
-        return np.array([self._row[name] for name in ids.tolist()], np.float64)
+        return np.array([self._row[name] for name in ids.tolist()], np.float64), None
 
 
 def model_with(data, similarities, name="model"):

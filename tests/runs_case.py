@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from evals import answers, runs
-from evals.answers import PEOPLE, Answers, Question, Score
+from evals.answers import PEOPLE, Answers, Headline, Question, Score
 from evals.pages.page import Section
 from evals.statistics.intervals import Measured, percentile, proportion
 
@@ -14,24 +14,24 @@ M = 2000  # triplets
 PEOPLE_ASKED = np.array(["ann", "bo, jr", "çem"])
 QUESTIONS = {
     "things": Question(
-        "Which is the odd one out?",
-        [("all", "accuracy", "THINGS")],
+        lambda _: [Headline("all", "accuracy", "THINGS", 1 / 3)],
         None,
         None,
         None,
         lambda found: Section(f"things of {', '.join(found)}", ["…"]),
     ),
     "king": Question(
-        "How alike are two things?",
-        [("set1", "spearman/pearson", "King")],
+        lambda _: [Headline("set1", "spearman/pearson", "King")],
         None,
         None,
         None,
         lambda found: Section(f"king of {', '.join(found)}", ["…"]),
     ),
     "levels": Question(
-        "Odd one out, at three levels",
-        [(level, "accuracy", f"Levels, {level}") for level in ("coarse", "fine", "boundary")],
+        lambda _: [
+            Headline(level, "accuracy", f"Levels, {level}", 1 / 3)
+            for level in ("coarse", "fine", "boundary")
+        ],
         None,
         None,
         None,

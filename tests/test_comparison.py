@@ -297,7 +297,7 @@ def test_what_is_worse_is_said_to_be_worse():
     assert "aligned scores highest in 8, original in 2." in said
     assert "aligned is more human than original in 8 of 10 cases and less human in 2" in said
     [gains] = tables(compared, "Which setting is more human?")
-    assert gains.rows[1]["aligned"].endswith("more human 0\u00a0of\u00a02, less 2")
+    assert gains.rows[1]["aligned"].endswith("more human 0\u00a0of\u00a02, less human 2")
 
 
 def test_a_model_alone_is_told_with_intervals_and_p():
@@ -315,7 +315,7 @@ def test_tables_are_the_papers_with_the_best_of_a_row_marked():
     labels = ("original", "distilled", "ud", "aligned")
     found = made(3, labels)
     del found["ud"].answers["things"]["model B"]
-    first, *others = tables(compare(found), "Model by model")
+    first, *others = tables(compare(found), "Model by model: which setting is more human?")
     assert first.columns is None
     assert list(first.rows[0]) == [
         "model",

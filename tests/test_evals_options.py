@@ -13,8 +13,9 @@ import scipy.stats
 from alignet import transform
 from alignet.data.embeddings import Embeddings, save_embeddings
 from alignet.data.levels import Filters
+from alignet.errors import InputError
 from evals import __main__ as command
-from evals.options import Options
+from evals.options import FewShot, Options
 from evals.pages import figures
 from evals.statistics import odd_one_out
 from tests import command_case as case
@@ -65,7 +66,7 @@ def parsed(*arguments):
 
 
 def test_without_options_the_defaults_hold():
-    assert parsed() == Options()
+    assert parsed() == Options(cache=Path("out/cache"))
     options = command.parse(["--embeddings=e.npz", "--out=out"])
     assert options.evals is None and options.data_dir == Path("data")
 
@@ -75,12 +76,31 @@ def test_every_option_reaches_the_evals():
     filters |= {"max_seconds": 4.5, "ties": "fractional", "seed": 8}
     assert filters.keys() == set(Filters._fields)
     chosen = {"similarity": "cosine", "tau": 0.07, "seed": 3, "resamples": 50}
-    chosen |= {"human_uncertainty": Path("u.npy")}
+    chosen |= {"human_uncertainty": Path("u.npy"), "triplets": Path("t.npz")}
+    chosen |= {"imagenet": "pictures", "before": "vit"}
+    few = {"data": ("cifar100", "a/b.npz"), "shots": (1, 40), "draws": 5, "heads": ("mlp", "ridge")}
+    assert few.keys() == set(FewShot._fields)
     given = [f"--{name}={value}" for name, value in chosen.items()]
     given += [f"--levels_{name}={value}" for name, value in filters.items()]
-    expected = Options(**chosen, mask_missing=True, levels=Filters(**filters))
-    assert parsed(*given, "--mask_missing") == expected
-    assert set(chosen) | {"mask_missing", "levels"} == set(Options._fields)
+    given += ["--fewshot_data=cifar100,a/b.npz", "--fewshot_shots=40,1,40", "--fewshot_draws=5"]
+    given += ["--fewshot_heads=mlp,ridge", "--mask_missing"]
+    own = {"levels": Filters(**filters), "fewshot": FewShot(**few), "cache": Path("out/cache")}
+    assert parsed(*given) == Options(**chosen, **own, mask_missing=True)
+    assert {*chosen, *own, "mask_missing"} == set(Options._fields)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--fewshot_shots=1,0", "'1,0' is not whole numbers from 1 on, by commas"),
+        ("--fewshot_shots=", "'' is not whole numbers"),
+        ("--fewshot_draws=0", "'0' is not a whole number from 1 on"),
+        ("--fewshot_heads=ridge,svm", "'svm' is none of ridge, logistic, linear, mlp"),
+    ],
+)
+def test_bad_few_shot_options_are_refused(option, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        parsed(option)
 
 
 def test_evals_are_run_once_in_the_order_named(run):

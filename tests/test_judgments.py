@@ -107,7 +107,7 @@ def test_kings_sets_and_their_mean(tmp_path):
 def test_every_headline_has_a_number_and_samples(name, tmp_path):
     WRITERS[name](tmp_path)
     people, model = asked(name, tmp_path, tmp_path / "m.npz")
-    for subset, metric, _ in QUESTIONS[name].headline:
+    for subset, metric, *_ in QUESTIONS[name].headline({}):
         assert model.find(subset, metric) is not None
         assert len(model.arrays[f"{subset}/{metric}/samples"]) == 40
     answers.save(tmp_path / "a.npz", model)

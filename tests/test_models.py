@@ -172,5 +172,22 @@ def test_nothing_to_score_is_said(tmp_path):
     for pattern in ("absent.npz", "*.npz", "*"):
         with pytest.raises(InputError, match=f"{re.escape(pattern)}: no such file; expected emb"):
             from_embeddings(str(tmp_path / pattern))
-    with pytest.raises(InputError, match="is a folder; expected a file, or a pattern"):
+    with pytest.raises(InputError, match=r"a folder without \.npz files; expected one a set"):
         from_embeddings(tmp_path)
+
+
+def test_a_folder_is_a_model_with_a_file_a_set(tmp_path):
+    written(tmp_path / "vit" / "cichy.npz", IDS)
+    written(tmp_path / "vit" / "cifar100" / "test.npz", IDS[::-1])
+    written(tmp_path / "vit" / "photographs" / "val.npz", IDS)
+    model = only_model(tmp_path / "vit")
+    assert model.name == "vit" and len(model.files) == 3
+    for prefix, rows in (("cichy", X), ("cifar100/test", X[::-1])):
+        np.testing.assert_array_equal(model.rows(prefix, IDS, None), rows)
+        lazy = model.lookup(prefix, IDS[2:], None)
+        assert lazy.shape == rows[2:].shape
+        np.testing.assert_array_equal(lazy[1:3], rows[3:5])
+    assert set(model.find(tmp_path, lambda name: name != IDS[0]).ids) == set(IDS[1:].tolist())
+    with pytest.raises(Absent, match=r"vit: has no king/set1\.npz, but cichy, cifar100/test, pho"):
+        model.rows("king/set1", IDS, None)
+    assert [m.name for m in from_embeddings(str(tmp_path / "*"))] == ["vit"]

@@ -17,7 +17,7 @@ from alignet.data.images import Images, save_images
 from alignet.errors import Absent, InputError
 from alignet.students import saved_model
 from evals import photographs as pictures
-from evals.models import from_checkpoint, from_saved_model, from_zoo
+from evals.networks import from_checkpoint, from_saved_model, from_zoo
 from tests.weights_case import random_params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,7 +200,7 @@ def deadly(embedder, source):
 
 embed.embed_source = deadly
 ids = np.array([f"photo{i}" for i in range(10)])
-models.from_checkpoint(weights, cache=cache).rows("cichy", ids, folder)
+networks.from_checkpoint(weights, cache=cache).rows("cichy", ids, folder)
 """
 
 

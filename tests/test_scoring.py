@@ -9,7 +9,7 @@ import pytest
 from alignet.errors import Absent, InputError
 from alignet.runtime import files
 from evals import report, scoring
-from evals.answers import PEOPLE, Answers, Question, Score
+from evals.answers import PEOPLE, Answers, Headline, Question, Score
 from evals.models import Model
 from evals.options import Options
 from evals.pages.page import Section
@@ -60,8 +60,8 @@ def made_up(eval, headline=True):
         names = [name for name in answers if name != PEOPLE]
         return Section(f"{eval} of {', '.join(names)}", ["…"] if headline else [])
 
-    shown = [("all", "accuracy", eval.capitalize())] if headline else []
-    return Question(eval.capitalize(), shown, load, people, score, section)
+    shown = [Headline("all", "accuracy", eval.capitalize(), 1 / 3)] if headline else []
+    return Question(lambda _: shown, load, people, score, section)
 
 
 @pytest.fixture

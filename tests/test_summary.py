@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from evals import scoring, summary
-from evals.answers import PEOPLE, Answers, Question, Score
+from evals.answers import HUMAN, PEOPLE, Answers, Headline, Question, Score
 from evals.pages import page, summary_figures
 from evals.pages.table import table
-from evals.statistics import differences, odd_one_out
+from evals.statistics import differences
 from evals.statistics.intervals import Measured, proportion
 from tests import runs_case
 
@@ -15,12 +15,15 @@ M = 400
 
 
 def question(*headline):
-    return Question("Is it human?", headline, None, None, None, None)
+    shown = [Headline(*number) for number in headline]
+    return Question(lambda _: shown, None, None, None, None)
 
 
 QUESTIONS = {
-    "choices": question(("all", "accuracy", "Choices")),
-    "levels": question(("coarse", "accuracy", "Coarse"), ("fine", "accuracy", "Fine")),
+    "choices": question(("all", "accuracy", "Choices", 1 / 3)),
+    "levels": question(
+        ("coarse", "accuracy", "Coarse", 1 / 3), ("fine", "accuracy", "Fine", 1 / 3)
+    ),
     "ratings": question(("all", "spearman/pearson", "Ratings")),
     "between": question(),
 }
@@ -79,7 +82,8 @@ def test_an_eval_without_its_headline_number_is_told_by_its_parts():
 
 
 def test_headlines_of_all_evals_have_names_of_their_own():
-    names = [name for asked in scoring.QUESTIONS.values() for *_, name in asked.headline]
+    asked = scoring.QUESTIONS.values()
+    names = [shown.name for question in asked for shown in question.headline({})]
     assert len(names) == len(set(names)) > 8
 
 
@@ -89,7 +93,9 @@ def test_headlines_of_all_evals_have_names_of_their_own():
 def of_scores(**by_test):
     return [
         summary.Test(
-            name, "e", "s", "m", {k: Measured(v, v, v, 9) for k, v in scores.items()}, None
+            *(name, HUMAN, "e", "s", "m", 0.0),
+            {k: Measured(v, v, v, 9) for k, v in scores.items()},
+            None,
         )
         for name, scores in by_test.items()
     ]
@@ -182,7 +188,7 @@ def test_a_model_that_cannot_be_compared_is_passed_over():
 
 
 def test_few_models_are_columns_and_many_are_rows():
-    rows = summary.rows(found(), ["high", "low"])
+    [rows] = summary.tables(found(), ["high", "low"])
     assert rows[0] == {
         "": "Choices",
         "high": proportion(240, M),
@@ -192,7 +198,7 @@ def test_few_models_are_columns_and_many_are_rows():
     assert rows[1] == {"": "Fine", "high": proportion(200, M), "low": None, "people": None}
     models = [f"m{i}" for i in range(5)]
     answers = {"choices": {PEOPLE: people(CEILING)} | {m: choices(0.5) for m in models}}
-    rows = summary.rows(found(answers), models)
+    [rows] = summary.tables(found(answers), models)
     assert rows[0] == {"model": "m0", "Choices": 0.5}
     assert rows[-1] == {"model": "people", "Choices": CEILING.value}
     assert len(rows) == 6
@@ -201,7 +207,7 @@ def test_few_models_are_columns_and_many_are_rows():
 @pytest.mark.parametrize("name", ["test", "model", "Choices"])
 def test_a_model_may_be_called_like_a_column(name):
     answers = {"choices": {PEOPLE: people(), name: choices(0.5)}}
-    text = table(summary.rows(found(answers), [name]))
+    text = table(summary.tables(found(answers), [name])[0])
     assert name in text.splitlines()[0]
     assert text.splitlines()[2].startswith("Choices") and "0.5000" in text
 
@@ -261,7 +267,7 @@ def test_guessing_is_a_third_of_choices_and_nothing_of_correlations(monkeypatch)
 
     monkeypatch.setattr(summary_figures, "headlines", headlines)
     section()
-    assert marks["chance"] == {"Choices": odd_one_out.CHANCE, "Fine": 1 / 3, "Ratings": 0}
+    assert marks["chance"] == {"Choices": 1 / 3, "Fine": 1 / 3, "Ratings": 0}
     assert marks["ceilings"] == {"Choices": CEILING}
     assert marks["rows"] == ["high", "low"]
 

@@ -9,7 +9,7 @@ from alignet.errors import Absent, InputError
 from evals import answers, things
 from evals.answers import PEOPLE, Answers, Score
 from evals.options import Options
-from evals.pages import figures, page, things_figures
+from evals.pages import figures, page, things_figures, things_page
 from evals.statistics import ceilings, odd_one_out
 from evals.statistics import people as individuals
 from evals.statistics.intervals import Measured
@@ -256,7 +256,7 @@ def test_the_section_says_who_is_most_human(tmp_path, table_dir):
     answers.save(tmp_path / "a.npz", answered[PEOPLE])
     answered[PEOPLE] = answers.load(tmp_path / "a.npz")
     section, html = report(answered)
-    assert section.heading == things.QUESTION.title
+    assert section.heading == things_page.TITLE
     assert "Most human here: <good> makes" in section.blocks[1]
     assert "Least human: flat makes 0.0000" in section.blocks[1]
     assert "&lt;good&gt;" in html and "<good>" not in html

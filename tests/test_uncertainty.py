@@ -9,6 +9,7 @@ import scipy.stats
 from alignet import triplets as kernels
 from alignet.data.things_choices import Repeats
 from alignet.errors import Absent, InputError
+from evals import models
 from evals import uncertainty as question
 from evals.answers import PEOPLE, Answers
 from evals.options import Options
@@ -341,3 +342,13 @@ def test_the_section_has_a_row_a_model_and_few_diagrams(tmp_path, data_dir, n, d
     assert [caption.partition(":")[0] for caption in captions] == [
         f"model {i}" for i in range(diagrams)
     ]
+
+
+def test_too_few_rows_for_objects_without_names_are_refused(tmp_path):
+    (tmp_path / "things").mkdir()
+    (tmp_path / "things" / "triplets.txt").write_text("0 1 2\n3 4 11\n")
+    np.save(tmp_path / "few.npy", X[:5])
+    [model] = models.from_embeddings(tmp_path / "few.npy")
+    data = question.load(tmp_path, Options())
+    with pytest.raises(InputError, match=r"few\.npy: has 5 rows; expected at least 12"):
+        question.score(data, model, Options())

@@ -15,22 +15,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from alignet.data import transfer, unpack
 from alignet.data.layout import first_difference
 from alignet.data.sources import SOURCES, File, Source
 from alignet.errors import InputError
 from alignet.runtime import files
+from alignet.runtime.command_line import Parser
 
 LEDGER = "downloads.json"
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a bad option as any other bad input: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; --help lists the options.")
 
 
 def parse(argv: Sequence[str] | None, sources: Sequence[Source]) -> argparse.Namespace:

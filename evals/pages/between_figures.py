@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from evals.pages import figures
+from evals.pages.table import shortened
 
 MOST_NUMBERS = 8  # models whose numbers fit into their squares
 LONGEST_NAME = 30
@@ -22,7 +23,9 @@ def heat_maps(matrices: Mapping[str, Float[np.ndarray, "k k"]], models: Sequence
       matrices: by measure, 1 at most.
       models: of the rows and columns, in order; columns have the numbers of the rows.
     """
-    names = [f"{_short(name)}  {number}" for number, name in enumerate(models, start=1)]
+    names = [
+        f"{shortened(name, LONGEST_NAME)}  {number}" for number, name in enumerate(models, start=1)
+    ]
     margins = 0.9 + EM * max(map(len, names))
     side = (figures.WIDTH - margins) / len(matrices)
     figure = Figure(figsize=(figures.WIDTH, min(side, 3.0) + 0.5), layout="compressed")
@@ -46,9 +49,3 @@ def heat_maps(matrices: Mapping[str, Float[np.ndarray, "k k"]], models: Sequence
     bar = figure.colorbar(image, ax=panels.tolist(), fraction=0.03, pad=0.02, label="similarity")
     bar.outline.set_visible(False)
     return figure
-
-
-def _short(name: str) -> str:
-    # Names of one family differ at their end.
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

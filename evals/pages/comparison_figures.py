@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from evals.pages import figures
+from evals.pages.table import shortened
 from evals.statistics.intervals import Measured
 
 PANELS_A_ROW = 3
-LONGEST_NAME = 26
 BINS = 36  # of a density, either way
 MOST_COLOURS = len(figures.COLOURS)
 PEOPLE = {"color": figures.BLACK, "lw": 1.2, "ls": (0, (1, 1))}
@@ -74,7 +74,7 @@ def by_setting(panels: Sequence[Panel], models: Sequence[str], labels: Sequence[
         _levels(axes.axvline, axes.axvspan, panel)
         axes.set(ylim=(len(models) - 0.5, -0.5), xlabel=panel.unit)
         axes.set_title(panel.title, fontsize=8)
-        axes.set_yticks(range(len(models)), [_short(model) for model in models])
+        axes.set_yticks(range(len(models)), [shortened(model) for model in models])
         axes.tick_params(axis="y", length=0)
         _finish(axes, "x")
     _legend(figure, panels, [_key(_look(index), label) for index, label in enumerate(labels)])
@@ -111,14 +111,14 @@ def against_baseline(
         limits = (min(ends), max(ends))
         axes.plot(limits, limits, color=figures.BLACK, lw=0.7, zorder=0)
         axes.set(xlim=limits, ylim=limits, aspect=1)
-        axes.set(xlabel=f"{panel.unit}, {_short(labels[0])}", ylabel="other settings")
+        axes.set(xlabel=f"{panel.unit}, {shortened(labels[0])}", ylabel="other settings")
         axes.set_title(panel.title, fontsize=8)
         _finish(axes, "both")
     black = {"color": figures.BLACK} if few else {}
     keys = [_key(_look(place) | black, labels[place]) for place in range(1, len(labels))]
     if few:
         keys += [
-            Line2D([], [], **colour, marker="s", ms=6, ls="", label=_short(model))
+            Line2D([], [], **colour, marker="s", ms=6, ls="", label=shortened(model))
             for model, colour in zip(models, colours, strict=False)
         ]
     keys.append(Line2D([], [], color=figures.BLACK, lw=0.7, label="no change"))
@@ -155,7 +155,7 @@ def response_times(
             if rho := correlations.get(kind, {}).get(label):
                 at = {"fontsize": 7.5, "va": "top", "transform": axes.transAxes}
                 axes.text(0.03, 0.98, f"ρ = {_interval(rho)}", **at)
-        row[0].set_ylabel(f"{_short(label)}\nlog seconds")
+        row[0].set_ylabel(f"{shortened(label)}\nlog seconds")
     for axes, kind in zip(grid[0], types, strict=True):
         axes.set_title(kind, fontsize=8)
     for axes in grid[-1]:
@@ -211,7 +211,7 @@ def _look(place: int) -> dict[str, str]:
 
 
 def _key(look: Mapping[str, str], label: str) -> Line2D:
-    return Line2D([], [], ls="", marker=look["fmt"], color=look["color"], label=_short(label))
+    return Line2D([], [], ls="", marker=look["fmt"], color=look["color"], label=shortened(label))
 
 
 def _legend(figure: Figure, panels: Sequence[Panel], keys: list[Line2D]) -> None:
@@ -238,7 +238,3 @@ def _bars(points: Sequence[Measured]) -> Float[np.ndarray, "2 k"]:
 def _interval(rho: Measured) -> str:
     value, low, high = (f"{end:z.2f}".replace("-", "−") for end in rho[:3])
     return f"{value} [{low}, {high}]"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

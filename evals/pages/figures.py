@@ -47,23 +47,29 @@ STYLE = {
     # Outlines, so that the page needs no font; the salt and no date make equal figures equal bytes.
     "svg.fonttype": "path",
     "svg.hashsalt": "alignet",
+    "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's own kind
 }
 
 
 def svg(figure: Figure) -> str:
     """The figure as an SVG document."""
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # Models' names may be in any script; the tables have them.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+    _write(figure, text, "svg", dpi=150)
     return text.getvalue()
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Writes the figure to the file `path`, .svg, .pdf or .png (300 dpi), atomically."""
-    with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
-        figure.savefig(temporary, dpi=300)
+    with atomic_path(path) as temporary:
+        _write(figure, temporary, temporary.suffix.removeprefix("."), dpi=300)
+
+
+def _write(figure: Figure, target: io.StringIO | Path, kind: str, *, dpi: int) -> None:
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # Models' names may be in any script; the tables have them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(target, format=kind, dpi=dpi, metadata=undated)
 
 
 @matplotlib.rc_context(STYLE)

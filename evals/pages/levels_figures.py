@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from evals.pages import figures
+from evals.pages.table import shortened
 from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 
 KIND_COLOURS = {"coarse": figures.BLUE, "fine": figures.ORANGE, "boundary": figures.GREEN}
 FEWEST = 10  # triplets whose mean is drawn
 SECONDS = (1, 2, 3, 5, 10)
-LONGEST_NAME = 26
 # Of five people, by tenths of nats.
 VOTES = {0: "all agree", 5: "4 : 1", 6: "3 : 2", 9: "3 : 1 : 1", 10: "2 : 2 : 1"}
 
@@ -134,7 +134,7 @@ def sweep(
         )
         axes.set_xticks(range(len(taus)), [f"{tau:g}" for tau in taus])
         axes.set(xlabel="temperature τ")
-        axes.set_yticks(range(len(models)), [_short(model) for model in models])
+        axes.set_yticks(range(len(models)), [shortened(model) for model in models])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure
@@ -159,7 +159,3 @@ def reliability(curves: Mapping[str, Mapping[str, Float[np.ndarray, "b 3"]]]) ->
     panels[0].set_ylabel("share of people's answers")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -6,8 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alignet.runtime.files import atomic_path
-from evals.pages import table
+from matplotlib.figure import Figure
+
+from alignet.runtime.files import atomic_folder, atomic_path
+from evals.pages import figures, table
 from evals.statistics.intervals import Measured
 
 
@@ -23,11 +25,11 @@ class Picture(NamedTuple):
     """A figure and what it shows.
 
     Attributes:
-      image: an SVG document (`figures.svg`) or the bytes of a PNG file.
+      image: a figure, which `write_figures` writes, too; an SVG document; or the bytes of a PNG.
       caption: what is to be seen, and what was found.
     """
 
-    image: str | bytes
+    image: Figure | str | bytes
     caption: str
 
 
@@ -48,6 +50,23 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> Non
     """
     with atomic_path(path) as temporary:
         temporary.write_text(page(title, sections), encoding="utf-8")
+
+
+def write_figures(folder: str | Path, sections: Sequence[Section]) -> None:
+    """Writes the pictures of a report that are figures as files for print.
+
+    Args:
+      folder: for `figure_03.pdf` and `figure_03.png` (300 dpi), if that is Figure 3 of the page;
+        what it held before is gone.
+      sections: of the page.
+    """
+    blocks = (block for section in sections for block in section.blocks)
+    pictures = enumerate((block for block in blocks if isinstance(block, Picture)), start=1)
+    with atomic_folder(folder) as temporary:
+        for number, picture in pictures:
+            if isinstance(picture.image, Figure):
+                for kind in ("pdf", "png"):
+                    figures.save(picture.image, temporary / f"figure_{number:02}.{kind}")
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
@@ -109,8 +128,9 @@ def _cell(value: Any) -> str:
 
 def _picture(block: Picture, number: int) -> str:
     # As images, not inline elements: the ids inside two SVGs cannot then collide.
-    svg = isinstance(block.image, str)
-    data = base64.b64encode(block.image.encode() if svg else block.image).decode()
+    image = figures.svg(block.image) if isinstance(block.image, Figure) else block.image
+    svg = isinstance(image, str)
+    data = base64.b64encode(image.encode() if svg else image).decode()
     kind = "svg+xml" if svg else "png"
     caption = escape(block.caption)
     return (

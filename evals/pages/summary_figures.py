@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evals.pages import figures
+from evals.pages.table import shortened
 from evals.statistics.intervals import Measured
 
 PANELS_A_ROW = 4
-LONGEST_NAME = 26
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -54,7 +54,7 @@ def headlines(
             axes.axvline(ceiling.value, color=figures.BLACK, lw=1.2)
         axes.set_title(test, fontsize=8)
         axes.set_ylim(len(models) - 0.5, -0.5)
-        axes.set_yticks(range(len(models)), [_short(model) for model in models])
+        axes.set_yticks(range(len(models)), [shortened(model) for model in models])
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelsize=7)
         axes.margins(x=0.12)
@@ -63,9 +63,3 @@ def headlines(
     for axes in panels.flat[len(scores) :]:
         axes.remove()
     return figure
-
-
-def _short(name: str) -> str:
-    # Names of many models often differ only at the end.
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

@@ -72,6 +72,12 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def shortened(name: str, longest: int = 26) -> str:
+    """A name that fits beside a figure, cut in the middle: those of a family differ at the end."""
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[: half - 1]}…{name[-half:]}"
+
+
 def number(value: float) -> str:
     """Four decimals with a true minus sign; four significant digits where those do not fit."""
     if not np.isfinite(value):
