@@ -27,8 +27,9 @@ slow: .venv/tests-installed
 	$(PIP) -r requirements.txt
 	touch $@
 
-.venv/tests-installed: .venv/installed tests/requirements.txt tests/requirements-no-deps.txt
+.venv/tests-installed: .venv/installed tests/requirements.txt tests/requirements-no-deps.txt tests/requirements-maps.txt
 	$(PIP) -r tests/requirements.txt
+	-$(PIP) -r tests/requirements-maps.txt
 	$(PIP) --no-deps -r tests/requirements-no-deps.txt
 	touch $@
 

@@ -1,5 +1,5 @@
-"""Scores models against human judgments: any model's embeddings, a student's checkpoint,
-pretrained weights of a model of the table (`alignet.students.zoo`), or a released SavedModel.
+"""Scores models against human judgments, and as vision: any model's embeddings, a student's
+checkpoint, pretrained weights of a model of the table (`alignet.students.zoo`), or a SavedModel.
 
     python -m evals --embeddings='features/*.npz' --out=OUT
     python -m evals --checkpoint=DIR --evals=things,levels,peterson --data_dir=DATA --out=OUT
@@ -7,9 +7,10 @@ pretrained weights of a model of the table (`alignet.students.zoo`), or a releas
     python -m evals compare --runs=OUT1,OUT2 --labels=original,aligned --out=OUT
 
 Prints a table and writes OUT/results.json, OUT/scores.csv (every number, a row each),
-OUT/differences.csv (every pair of models) and OUT/report.html, a page with figures.
+OUT/differences.csv (every pair of models) and OUT/report.html, a page with figures; some of them
+are also in OUT/figures, to print.
 
-Evals; without --evals, all whose data are there:
+Evals; without --evals, all of the first kind whose data are there:
   things              odd-one-out choices between the THINGS objects, from their images
   things_photographs  the same from ILSVRC photographs of the same concepts
   uncertainty         do the model's probabilities and doubts go with people's, on THINGS
@@ -17,6 +18,12 @@ Evals; without --evals, all whose data are there:
   peterson, king, cichy, kriegeskorte92
                       similarities of pairs of photographs, as rated or as arranged
   between_models      how alike the models are to each other
+and of the second, which are asked for by name or as "vision":
+  fewshot             learning from a few labelled examples
+  breeds              does what is learnt of some kinds carry over to others
+  ood                 ImageNet and its variants: other photographs, renditions, corruptions
+  hierarchy           distances by WordNet's hierarchy, and what --before changed in them
+  projection          maps of the space of images
 
 In an embeddings file, `ids` are the photographs' file names without the suffix, or the same after
 the set's name: peterson/animals/stim-0007, king/set1/0001, kriegeskorte92/kriegeskorte92_00.
@@ -33,6 +40,7 @@ from alignet.errors import InputError
 from alignet.runtime import files
 from alignet.runtime.command_line import Parser
 from evals import comparison, models, networks, report, runs, scoring
+from evals.answers import HUMAN, VISION
 from evals.options import HEADS, FewShot, Options
 from evals.pages import page
 from evals.pages.table import table
@@ -45,7 +53,7 @@ FLAGS = (
     ("image_size", "model", int, "of --model: in pixels, if not the size in the table"),
     ("output", "saved_model", str, "of --saved_model: pre_logits, triplet_logits, layer_10, …"),
 )
-REPORT = "report.html"
+REPORT, FIGURES = "report.html", "figures"
 # What the fields of `FewShot` and `Filters` do.
 FEWSHOT = {
     "data": "data sets by commas: names, NAME:SPLIT, folders of classes, or .npz with images and "
@@ -81,7 +89,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     model.add_argument("--saved_model", type=Path, help="a TensorFlow SavedModel (a folder)")
     for name, _, kind, text in FLAGS:
         parser.add_argument(f"--{name}", type=kind, help=text)
-    parser.add_argument("--evals", type=names, help=f"comma-separated: {', '.join(EVALS)}")
+    what = (
+        f"by commas: {', '.join(EVALS)}; or {HUMAN} (default), {VISION}: all whose data are there"
+    )
+    parser.add_argument("--evals", type=names, help=what)
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
     defaults = Options()
     parser.add_argument(
@@ -167,7 +178,7 @@ def listed(text: str) -> tuple[str, ...]:
 def names(text: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(text.split(",")))
     for name in chosen:
-        if name not in EVALS:
+        if name not in (*EVALS, HUMAN, VISION):
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(EVALS)}")
     return chosen
 
@@ -236,6 +247,7 @@ def score(options: argparse.Namespace) -> str:
     rows = report.difference_rows(differences)
     runs.write_csv(out / report.DIFFERENCES, report.COLUMNS, rows)
     page.write_page(out / REPORT, f"{what} and people", sections)
+    page.write_figures(out / FIGURES, sections)
     runs.write(out, run)
     return text
 
@@ -282,6 +294,7 @@ def compare(options: argparse.Namespace) -> str:
     made = [report.provenance(run.about, label) for label, run in finished.items()]
     title = f"{', '.join(finished)}: which is more human?"
     page.write_page(options.out / REPORT, title, [*found.sections, *made])
+    page.write_figures(options.out / FIGURES, [*found.sections, *made])
     hashes = ", ".join(f"{label} {run.about['config_hash']}" for label, run in finished.items())
     about = f"95 % intervals in brackets; settings {hashes}."
     return "\n".join([table(found.rows), "", *found.notes, about])

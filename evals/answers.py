@@ -52,9 +52,11 @@ class Answers(NamedTuple):
         everywhere: "<subset>/<metric>/correct", bool [m], whether each answer was right, and
         "<subset>/<metric>/samples", float64 [resamples], the metric in each bootstrap resample
         (the same resamples for every model), are what the difference of two models is tested on;
-        "<subset>/<metric>/person", float64 [people], is the metric with each person (NaN: not
-        known). In people's answers, "<subset>/triplets", int [m, 3], has the objects of
-        "correct", and "<subset>/person", str [people], the names for "person".
+        "<subset>/<metric>/draws", float [draws, m], whether an answer was right after each draw of
+        examples (NaN: not asked), likewise; "<subset>/<metric>/person", float64 [people], is the
+        metric with each person (NaN: not known). In people's answers, "<subset>/triplets", int
+        [m, 3], has the objects of "correct", and "<subset>/person", str [people], the names for
+        "person".
       notes: sentences for the reader: what was left out, and why.
     """
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals import matching
+from evals import ablations, matching
 from evals.answers import PEOPLE, Headline, Question
 from evals.families import WORDS, percent
 from evals.matching import ONE, Change, Matched, Test
@@ -73,7 +73,7 @@ def compare(runs: Mapping[str, Run], questions: Mapping[str, Question]) -> Compa
                 sections.append(_model_section(matched, own))
     if doubt:
         sections.append(_doubt_section(matched, doubt, changes))
-    sections += _own_sections(matched, questions)
+    sections += [*ablations.sections(matched, tests), *_own_sections(matched, questions)]
     sections.append(_number_section(matched, [*tests, *doubt], rows, changes, notes))
     return Comparison(rows, sections, notes, [_csv_row(change) for change in changes])
 

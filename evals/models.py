@@ -32,7 +32,7 @@ class Rows(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
-    def __getitem__(self, places: slice) -> Float[np.ndarray, "k p"]: ...
+    def __getitem__(self, places: slice | Int[np.ndarray, "k"]) -> Float[np.ndarray, "k p"]: ...
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ class _Rows:
         n = len(matrix if places is None else places)
         self.shape = (n, transformed(matrix[:1]).shape[1])
 
-    def __getitem__(self, places: slice) -> np.ndarray:
+    def __getitem__(self, places: slice | Int[np.ndarray, "k"]) -> np.ndarray:
         chosen = places if self._places is None else self._places[places]
         return self._transformed(np.asarray(self._matrix[chosen]))
 
@@ -247,14 +247,20 @@ class _Folder(Model):
         self._open = functools.cache(lambda key: _File(name, sets[key], None))
 
     def _rows(self, prefix: str, ids: np.ndarray | None, photographs: Photographs | None) -> Found:
-        if prefix not in self._sets:
-            known = sorted(self._sets)
-            raise Absent(
-                f"{self.path}: has no {prefix}.npz, but {', '.join(known[:3])}"
-                f"{', …' if len(known) > 3 else ''}; a folder is one model with a file a set; "
-                f"for a file a model, say '{self.path}/*.npz'."
-            )
-        return self._open(prefix)._rows(prefix, ids, photographs)
+        # Some of a set may be in a file of their own, as networks keep them.
+        known = sorted(self._sets)
+        reason = Absent(
+            f"{self.path}: has no {prefix}.npz, but {', '.join(known[:3])}"
+            f"{', …' if len(known) > 3 else ''}; a folder is one model with a file a set; "
+            f"for a file a model, say '{self.path}/*.npz'."
+        )
+        for key in known:
+            if f"{key}/".startswith(f"{prefix}/"):
+                try:
+                    return self._open(key)._rows(prefix, ids, photographs)
+                except Absent as error:
+                    reason = error
+        raise reason
 
     def _find(self, photographs: Path | Source, wanted: Callable[[str], bool]) -> Embeddings:
         some = [key for key in sorted(self._sets) if key.startswith("photographs/")]

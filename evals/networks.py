@@ -136,7 +136,8 @@ class _Network(Model):
         if photographs is None:
             raise Absent(f"{self.path}: there are no photographs of {prefix} for it to see.")
         if isinstance(photographs, Source):
-            return self._embedded(prefix, photographs).matrix, None
+            # By the source's own name: it may be some of the set, and others are kept, too.
+            return self._embedded(photographs.name, photographs).matrix, None
         if isinstance(photographs, Path):
             source = pictures.from_folder(photographs)
         else:

@@ -19,7 +19,7 @@ class FewShot(NamedTuple):
 
     data: tuple[str, ...] = ()
     shots: tuple[int, ...] = (1, 10)  # paper 002, B.2.1
-    draws: int = 3  # ours
+    draws: int = 5  # ours
     heads: tuple[str, ...] = ("ridge",)
 
 

@@ -8,8 +8,20 @@ from typing import Any
 from alignet.errors import Absent, InputError
 from alignet.runtime import stages
 from alignet.runtime.progress import progress
-from evals import between_models, judgments, levels, things, things_photographs, uncertainty
-from evals.answers import PEOPLE, Answers
+from evals import (
+    between_models,
+    breeds,
+    fewshot,
+    hierarchy,
+    judgments,
+    levels,
+    ood,
+    projection,
+    things,
+    things_photographs,
+    uncertainty,
+)
+from evals.answers import HUMAN, PEOPLE, Answers
 from evals.models import Model
 from evals.options import Options
 from evals.runs import Run
@@ -21,6 +33,11 @@ QUESTIONS = {
     "levels": levels.QUESTION,
     **judgments.QUESTIONS,
     "between_models": between_models.QUESTION,
+    "fewshot": fewshot.QUESTION,
+    "breeds": breeds.QUESTION,
+    "ood": ood.QUESTION,
+    "hierarchy": hierarchy.QUESTION,
+    "projection": projection.QUESTION,
 }
 
 
@@ -37,7 +54,8 @@ def run(
       models: whose rows are scored; their names are all different.
       data_dir: people's judgments, photographs.
       options: of the evals.
-      evals: which, by name; None for all whose data are there.
+      evals: which, by name, or HUMAN or VISION for all of a family whose data are there; None for
+        HUMAN: the others may take hours.
 
     Returns:
       The answers, and what they were made with; notes say what was left out.
@@ -50,7 +68,10 @@ def run(
     called = [model.name for model in models]
     if options.before and options.before not in called:
         raise InputError(f"no model is called {options.before!r}; there are {', '.join(called)}.")
-    names = tuple(evals or QUESTIONS)
+    asked = evals or (HUMAN,)
+    named = {name for name in asked if name in QUESTIONS}
+    families = {name: [k for k, one in QUESTIONS.items() if one.family == name] for name in asked}
+    names = list(dict.fromkeys(k for name in asked for k in families[name] or [name]))
     answers: dict[str, dict[str, Answers]] = {}
     skipped: list[tuple[str, str, str]] = []
     inputs: dict[str, str] = {}
@@ -60,7 +81,7 @@ def run(
             try:
                 data = QUESTIONS[name].load(data_dir, options)
             except Absent as reason:
-                if evals:
+                if name in named:
                     raise
                 skipped.append((name, PEOPLE, str(reason)))
                 bar.update(len(models))
@@ -68,7 +89,7 @@ def run(
             # Several evals read the same files.
             inputs |= {str(p): stages.file_hash(p) for p in data.files if str(p) not in inputs}
             inputs |= getattr(data, "fingerprints", {})
-            found = _score(name, data, models, options, skipped, bar, named=bool(evals))
+            found = _score(name, data, models, options, skipped, bar, named=name in named)
             if found:
                 answers[name] = {PEOPLE: QUESTIONS[name].people(data, options)} | found
     if not answers:

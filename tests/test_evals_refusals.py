@@ -163,7 +163,7 @@ MODELS = {
         lambda t, d, e: {"embeddings": t / "no*.npz"},
         "no*.npz: no such file; expected embeddings",
     ),
-    "a folder": (lambda t, d, e: {"embeddings": t}, "is a folder; expected a file, or a pattern"),
+    "a folder": (lambda t, d, e: {"embeddings": t}, "a folder is one model with a file a set"),
     "absent checkpoint": (lambda t, d, e: {"checkpoint": t}, "expected a student's weights"),
     "absent saved model": (lambda t, d, e: {"saved_model": t / "no"}, "no: "),
     "nan": (

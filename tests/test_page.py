@@ -14,8 +14,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from evals.pages import figures, human_figures, summary_figures
-from evals.pages.page import Picture, Section, Table, page, write_page
+from evals.pages import figures, human_figures, projection_figures, summary_figures
+from evals.pages.page import Picture, Section, Table, page, write_figures, write_page
 from evals.statistics import calibration
 from evals.statistics.intervals import Measured, proportion
 
@@ -92,10 +92,28 @@ def draw_headlines(_=None):
     return summary_figures.headlines(scores, models, chance=chance, ceilings=ceilings)
 
 
+def draw_maps(rng):
+    kinds = np.arange(150) % 8 - 1
+    names = ("animals", "clothes", "food", "furniture", "musical instruments", "ships", "cars")
+    shown = {
+        f"a model with quite a long name {i}": projection_figures.Map(
+            rng.normal(size=(150, 2)), ("1: 12.3\u00a0%", "2: 4.5\u00a0%")
+        )
+        for i in range(6)
+    }
+    return projection_figures.maps(shown, kinds, names)
+
+
+def draw_curves(rng):
+    shares = {f"a model with quite a long name {i}": rng.random(32).cumsum() for i in range(12)}
+    return projection_figures.curves({name: curve / 32 for name, curve in shares.items()})
+
+
 DRAWN = {
     "reliability": draw_reliability, "lambda": draw_lambda, "dots": draw_dots, "elbow": draw_elbow,
     "training": draw_training, "panels": draw_panels, "sheet": draw_sheet,
-    "similarity": draw_similarity, "headlines": draw_headlines,
+    "similarity": draw_similarity, "headlines": draw_headlines, "maps": draw_maps,
+    "curves": draw_curves,
 }  # fmt: skip
 
 
@@ -173,7 +191,7 @@ def test_the_best_model_of_every_test_stands_out_and_rows_are_the_same_in_all():
     assert colours == [{0: blue, 1: orange}, {1: orange, 2: blue}]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
     names = {label.get_text() for label in draw_headlines().axes[0].get_yticklabels()}
-    assert len(names) == 12 and max(map(len, names)) == summary_figures.LONGEST_NAME
+    assert len(names) == 12 and max(map(len, names)) == 26
     alone = summary_figures.headlines(
         {"one": {"a": score(0.5)}}, ["a"], chance={"one": 0.0}, ceilings={}
     )
@@ -188,6 +206,29 @@ def test_save_writes_what_the_name_says(tmp_path):
         assert picture.size[0] == 1200
     assert b"<svg" in (tmp_path / "a.svg").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg"]
+
+
+def test_figures_are_files_numbered_as_on_the_page(tmp_path):
+    folder = tmp_path / "figures"
+    figure = draw_elbow()
+    drawn = [Section("b", ["c", Picture(figures.svg(figure), "one")])]
+    write_figures(folder, drawn)
+    assert not folder.exists()
+    sections = [*drawn, Section("c", [Picture(figure, "two")])]
+    write_figures(folder, sections)
+    assert sorted(path.name for path in folder.iterdir()) == ["figure_02.pdf", "figure_02.png"]
+    with Image.open(folder / "figure_02.png") as picture:
+        assert picture.size[0] == 1200
+    first = (folder / "figure_02.pdf").read_bytes()
+    assert first.startswith(b"%PDF")
+    html = page("a", sections)
+    one, two = re.findall(r'base64,([^"]+)">', html)
+    assert one == two
+    write_figures(folder, [Section("b", [Picture(figure, "one")])])
+    assert sorted(path.name for path in folder.iterdir()) == ["figure_01.pdf", "figure_01.png"]
+    assert (folder / "figure_01.pdf").read_bytes() == first
+    write_figures(folder, drawn)
+    assert not folder.exists()
 
 
 class Reader(HTMLParser):

@@ -9,7 +9,7 @@ import pytest
 from alignet.errors import Absent, InputError
 from alignet.runtime import files
 from evals import report, scoring
-from evals.answers import PEOPLE, Answers, Headline, Question, Score
+from evals.answers import HUMAN, PEOPLE, VISION, Answers, Headline, Question, Score
 from evals.models import Model
 from evals.options import Options
 from evals.pages.page import Section
@@ -102,6 +102,25 @@ def test_every_eval_is_asked_of_every_model(world):
 def test_evals_are_asked_in_the_order_named(world):
     found = run(world, model(world, "ab"), evals=("second", "first"))
     assert list(found.answers) == ["second", "first"]
+
+
+def test_a_family_is_asked_as_far_as_its_data_are_there(world):
+    for name in ("first", "silent"):
+        scoring.QUESTIONS[name] = scoring.QUESTIONS[name]._replace(family=VISION)
+    (world / "first.txt").unlink()
+    one = model(world, "ab")
+    assert (
+        list(run(world, one).answers) == list(run(world, one, evals=(HUMAN,)).answers) == ["second"]
+    )
+    assert list(run(world, one, evals=(VISION,)).answers) == ["silent"]
+    assert list(run(world, one, evals=("silent", HUMAN)).answers) == ["silent", "second"]
+    with pytest.raises(Absent, match=r"first\.txt: no such file"):
+        run(world, one, evals=(VISION, "first"))
+
+
+def test_the_model_before_must_be_one_of_them(world):
+    with pytest.raises(InputError, match="no model is called 'vit'; there are ab, abc"):
+        run(world, model(world, "ab"), model(world, "abc"), options=OPTIONS._replace(before="vit"))
 
 
 def test_data_that_are_not_there_are_skipped_unless_named(world):

@@ -22,7 +22,7 @@ def test_the_table_has_what_the_papers_use():
     assert len(set(names)) == len(names)
     assert set(names) == {
         "things", "things-images", "vice", "spose", "levels", "peterson", "cichy", "king",
-        "alignet-triplets", "alignet-models", "timm", "imagenet",
+        "alignet-triplets", "alignet-models", "timm", "imagenet-tables", "imagenet",
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_hashes_are_those_of_the_real_files(shared_data):
     for file in there:
         assert files.sha256(shared_data / file.path) == file.sha256, file.path
         assert (shared_data / file.path).stat().st_size == file.size
-    assert len(there) == 20
+    assert len(there) == 26
 
 
 def stand_in(folder):
@@ -95,7 +95,7 @@ def test_what_the_table_downloads_makes_the_layout(source, tmp_path, capsys):
     assert status == (2 if by_hand else 0), capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["vice", "peterson", "timm"])
+@pytest.mark.parametrize("name", ["vice", "peterson", "timm", "imagenet-tables"])
 def test_the_real_data_are_laid_out_as_the_table_says(shared_data, name, capsys):
     assert download.main([name, "--check", f"--data_dir={shared_data}"]) == 0
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,13 +14,13 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from alignet.data.mapped import map_npz
+from alignet.data.records import TFDS, Records, open_records
 from alignet.errors import InputError
 from alignet.runtime.files import sha256, write_npz
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Named, so that no other of Pillow's decoders sees a file that is not what its suffix says.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-TFDS = "tfds:"
 # `decode` refuses what Pillow only warns of. For the whole process: in threads, as pictures are
 # decoded, the filters cannot be changed for a moment only.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -147,17 +146,16 @@ def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
           paths, sizes and times of change, not of what they hold: a million are not read for it.
         - an `.npz` with `ids` and `pixels`, see `save_images`.
         - "tfds:NAME:SPLIT", for instance "tfds:imagenet_v2/matched-frequency:test", prepared with
-          file_format "array_record", which is read without TensorFlow. The ids are the feature
-          `file_name`, or "SPLIT/0" and so on where there is none. The fingerprint is again of
-          paths, sizes and times of change.
-      data_dir: where tfds finds its datasets; "" for its own default.
+          file_format "array_record", see `open_records`. The fingerprint is again of paths, sizes
+          and times of change.
+      data_dir: where tfds has its datasets; "" for its own default.
 
     Raises:
       InputError: there is no such thing, it is malformed or holds no pictures, or an id comes
         twice (of a dataset's `file_name`, that is not known before it is read).
     """
     if str(images).startswith(TFDS):
-        source = _open_tfds(str(images), data_dir)
+        source = from_records(open_records(str(images), data_dir=str(data_dir)))
     else:
         path = Path(images)
         if path.is_dir():
@@ -177,6 +175,17 @@ def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
             "files."
         )
     return source
+
+
+def from_records(records: Records) -> Source:
+    """The pictures of a tfds split."""
+
+    def read(place: int) -> tuple[str, io.BytesIO]:
+        name, record = records.read(place)
+        return name, io.BytesIO(record["image"])
+
+    name = f"{records.name}-{records.split}"
+    return Source(name, records.n, read, records.fingerprint)
 
 
 def first_repeated(ids: Iterable[str]) -> str | None:
@@ -263,50 +272,3 @@ def _open_npz(path: Path) -> Source:
         return str(ids[place]), np.asarray(pixels[place])
 
     return Source(path.stem, len(ids), read, sha256(path))
-
-
-def _open_tfds(images: str, data_dir: str | Path) -> Source:
-    # The name may end with a version, as in mnist:3.0.1:test[:50%]; a split begins with a letter.
-    parts = re.fullmatch(TFDS + r"(.+?(?::[\d.]+)?):([A-Za-z].*)", images)
-    if not parts:
-        raise InputError(f"{images}: names no split; expected {TFDS}NAME:SPLIT.")
-    name, split = parts.groups()
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise InputError(
-            f"{images}: tfds cannot be imported ({error}); expected what requirements.txt lists."
-        ) from None
-    # Of tfds's many types; the first line says it, what it lists below is longer than a screen.
-    try:
-        builder = tfds.builder(name, data_dir=data_dir or None)
-        features, splits = builder.info.features, builder.info.splits
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        records = builder.as_data_source(split=split, decoders=decoders) if splits else ()
-    except Exception as error:
-        raise InputError(
-            f"{images}: cannot be opened ({str(error).split(chr(10))[0]}); expected a dataset "
-            "prepared with file_format array_record."
-        ) from None
-    if not splits:
-        raise InputError(
-            f"{images}: not prepared in {builder.data_dir}; expected it there, by `tfds build "
-            f"{name} --file_format=array_record`, or another data_dir."
-        )
-    if "image" not in features or not isinstance(features["image"], tfds.features.Image):
-        raise InputError(f"{images}: has the features {', '.join(features)}; expected an `image`.")
-
-    def read(place: int) -> tuple[str, io.BytesIO]:
-        try:
-            record = records[place]
-        except Exception as error:  # array_record's own types
-            raise InputError(f"{images}: record {place} cannot be read ({error}).") from None
-        name = record.get("file_name", f"{split}/{place}".encode())
-        return name.decode(), io.BytesIO(record["image"])
-
-    state = hashlib.sha256()
-    for part in splits[split].file_instructions:
-        status = os.stat(part.filename)
-        file = f"{status.st_size} {status.st_mtime_ns} {Path(part.filename).name}"
-        state.update(f"{file} {part.skip} {part.take}\n".encode())
-    return Source(f"{name}-{split}", len(records), read, state.hexdigest())

@@ -126,6 +126,42 @@ TIMM_CONTENTS = {  # sizes and hashes, in the order of the files
     ),
 }
 
+# breeds_helpers.py of MadryLab/robustness fetches the first three from this repository (there:
+# branch master); its folder wordnet/ has ImageNet's own two files. Hashes of its own blobs.
+BREEDS = f"{RAW}/MadryLab/BREEDS-Benchmarks/f83be509107e89f41dde0e4e8e7f8be051fbb891"
+IMAGENET_TABLES = {  # address, size and hash, by place
+    "imagenet/breeds_modified_class_hierarchy.txt": (
+        f"{BREEDS}/imagenet_class_hierarchy/modified/class_hierarchy.txt",
+        26_318,
+        "039cfaddf9732855b93f7899ba4b5ba6d80f8dbe15cfaad566f575b6c8ce0216",
+    ),
+    "imagenet/breeds_modified_dataset_class_info.json": (
+        f"{BREEDS}/imagenet_class_hierarchy/modified/dataset_class_info.json",
+        44_565,
+        "be90503d57a001f95e094a81dc4de90772bfc58546ca58061d6474799829afd0",
+    ),
+    "imagenet/breeds_modified_node_names.txt": (
+        f"{BREEDS}/imagenet_class_hierarchy/modified/node_names.txt",
+        40_652,
+        "322af45711ed69a7b199f11225bd964c7dae71df3c586498bef2f7c9e031dedb",
+    ),
+    "imagenet/wordnet.is_a.txt": (
+        f"{BREEDS}/imagenet_class_hierarchy/wordnet/class_hierarchy.txt",
+        1_517_000,
+        "ff7206572ae989d1de8acbd6cbd921854fefd32dcdcb50eab11b81e797e28cd1",
+    ),
+    "imagenet/words.txt": (
+        f"{BREEDS}/imagenet_class_hierarchy/wordnet/node_names.txt",
+        2_655_750,
+        "55df3c6ee75859de344e2834ef65d88d61cec389d57e787be59e942c9b73e9aa",
+    ),
+    "timm_results/imagenet_real_labels.json": (
+        f"{TIMM}/{TIMM_COMMITS['2022-01']}/results/imagenet_real_labels.json",
+        388_478,
+        "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b",
+    ),
+}
+
 SOURCES = (
     Source(
         name="things",
@@ -343,6 +379,31 @@ SOURCES = (
             )
             for month, commit in TIMM_COMMITS.items()
             for name, (size, sha256) in zip(TIMM_RESULTS, TIMM_CONTENTS[month], strict=True)
+        ),
+    ),
+    Source(
+        name="imagenet-tables",
+        about="what ImageNet's classes are kinds of, by WordNet and by BREEDS, and its ReaL labels",
+        licence="WordNet's own; none given for BREEDS; Apache-2.0 for the labels",
+        page="https://github.com/MadryLab/BREEDS-Benchmarks",
+        layouts=(
+            (
+                Folder(
+                    "imagenet",
+                    (
+                        "breeds_modified_class_hierarchy.txt|class_hierarchy.txt",
+                        "breeds_modified_dataset_class_info.json|dataset_class_info.json",
+                        "breeds_modified_node_names.txt|node_names.txt",
+                        "wordnet.is_a.txt",
+                        "words.txt",
+                    ),
+                ),
+                Folder("timm_results", ("imagenet_real_labels.json",)),
+            ),
+        ),
+        files=tuple(
+            File(url=url, path=path, sha256=sha256, size=size)
+            for path, (url, size, sha256) in IMAGENET_TABLES.items()
         ),
     ),
     Source(

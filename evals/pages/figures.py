@@ -54,22 +54,22 @@ STYLE = {
 def svg(figure: Figure) -> str:
     """The figure as an SVG document."""
     text = io.StringIO()
-    _write(figure, text, "svg", dpi=150)
+    _write(figure, text, "svg")
     return text.getvalue()
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Writes the figure to the file `path`, .svg, .pdf or .png (300 dpi), atomically."""
     with atomic_path(path) as temporary:
-        _write(figure, temporary, temporary.suffix.removeprefix("."), dpi=300)
+        _write(figure, temporary, temporary.suffix.removeprefix("."))
 
 
-def _write(figure: Figure, target: io.StringIO | Path, kind: str, *, dpi: int) -> None:
+def _write(figure: Figure, target: io.StringIO | Path, kind: str) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # Models' names may be in any script; the tables have them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(target, format=kind, dpi=dpi, metadata=undated)
+        figure.savefig(target, format=kind, dpi=300, metadata=undated)
 
 
 @matplotlib.rc_context(STYLE)

@@ -1,6 +1,7 @@
 """A report as one HTML file that needs nothing else: no scripts, no fonts, no network."""
 
 import base64
+import shutil
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -57,16 +58,19 @@ def write_figures(folder: str | Path, sections: Sequence[Section]) -> None:
 
     Args:
       folder: for `figure_03.pdf` and `figure_03.png` (300 dpi), if that is Figure 3 of the page;
-        what it held before is gone.
+        what it held before is gone, and there is none if there are no figures.
       sections: of the page.
     """
     blocks = (block for section in sections for block in section.blocks)
     pictures = enumerate((block for block in blocks if isinstance(block, Picture)), start=1)
+    drawn = {n: picture.image for n, picture in pictures if isinstance(picture.image, Figure)}
+    if not drawn:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
     with atomic_folder(folder) as temporary:
-        for number, picture in pictures:
-            if isinstance(picture.image, Figure):
-                for kind in ("pdf", "png"):
-                    figures.save(picture.image, temporary / f"figure_{number:02}.{kind}")
+        for number, figure in drawn.items():
+            for kind in ("pdf", "png"):
+                figures.save(figure, temporary / f"figure_{number:02}.{kind}")
 
 
 def page(title: str, sections: Sequence[Section]) -> str:

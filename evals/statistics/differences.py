@@ -15,11 +15,13 @@ from jaxtyping import Bool, Float
 
 from alignet.errors import InputError
 from evals.answers import PEOPLE, Answers
-from evals.statistics import intervals, odd_one_out
+from evals.statistics import crossed, intervals, odd_one_out
 from evals.statistics.intervals import Measured
 
 ALPHA = 0.05
 MCNEMAR, PAIRED_Z, BOOTSTRAP = "exact McNemar and paired z", "paired z", "paired bootstrap"
+CROSSED = "paired t over draws and images"
+TESTS = {"correct": MCNEMAR, "credit": PAIRED_Z, "draws": CROSSED, "samples": BOOTSTRAP}
 
 
 class Difference(NamedTuple):
@@ -62,10 +64,11 @@ def run(
     Accuracies ("…/correct") are compared by two tests and the larger p is taken: the exact McNemar
     test asks whether the difference would hold for new answers to questions about these very
     objects, the z test whether it would for new objects too, since it allows for triplets that
-    share some. Shares of credit ("…/credit") have the z test alone. Everything else ("…/samples")
-    is compared in resamples that the models share; there p comes from the standard deviation of
-    the differences, as counting resamples could give no p below 2/(resamples + 1), which Holm's
-    correction over many pairs would never let pass.
+    share some. Shares of credit ("…/credit") have the z test alone. Accuracies after several draws
+    of examples ("…/draws") have a t test that holds for other draws and other images. Everything
+    else ("…/samples") is compared in resamples that the models share; there p comes from the
+    standard deviation of the differences, as counting resamples could give no p below
+    2/(resamples + 1), which Holm's correction over many pairs would never let pass.
 
     Args:
       answers: to one eval, by model; people's are under PEOPLE.
@@ -137,20 +140,22 @@ class _Pairs:
         self.sharing = None
 
     def __call__(self, first: str, second: str) -> Difference | None:
-        for kind, test in (("correct", MCNEMAR), ("credit", PAIRED_Z), ("samples", BOOTSTRAP)):
+        for kind, test in TESTS.items():
             a, b = (self._array(name, kind) for name in (first, second))
             if a is None or b is None:
                 continue
-            if len(a) != len(b):
+            if a.shape != b.shape:
                 raise InputError(
-                    f"{self.subset}, {self.metric}: {first} has {len(a)} {kind} and {second} "
-                    f"{len(b)}; the two runs did not score the same items with the same settings."
+                    f"{self.subset}, {self.metric}: {first} has {_size(a)} {kind} and {second} "
+                    f"{_size(b)}; the two runs did not score the same items with the same settings."
                 )
             if test == BOOTSTRAP:
                 compared = self._by_samples(first, second, a - b)
                 if compared is None:
                     return None
                 difference, p = compared
+            elif test == CROSSED:
+                difference, p = crossed.mean(a.astype(np.float64) - b)
             else:
                 difference, p = self._by_answers(a.astype(np.float64) - b)
                 p = max(p, mcnemar(a, b)) if test == MCNEMAR else p
@@ -188,6 +193,10 @@ class _Pairs:
         known = known - known.mean() + value
         measured = intervals.percentile(value, known, min(ends[0].n, ends[1].n))
         return measured, _two_sided(value, float(known.std(ddof=1)), measured.n)
+
+
+def _size(array: np.ndarray) -> str:
+    return " × ".join(map(str, array.shape))
 
 
 def _two_sided(value: float, error: float, n: int) -> float:
