@@ -193,7 +193,10 @@ def score(data: Data, model: Model, options: Options) -> Answers:
 def _score(task: Task, model: Model, options: Options) -> Answers:
     rows = _rows(model, task.examples)
     test = task.test or task.examples
-    tested_rows = rows if task.test is None else _rows(model, test)
+    tested_rows = rows
+    if task.test is not None:
+        tested_rows = _rows(model, test)
+        _check_apart(model, task.examples, rows, test, tested_rows)
     scores, arrays, notes = [], {}, []
     for head in options.fewshot.heads:
         with naming(f"{model.path}, {task.name}"):
@@ -223,6 +226,22 @@ def _score(task: Task, model: Model, options: Options) -> Answers:
 
 def _rows(model: Model, images: Labelled) -> Float[np.ndarray, "n p"]:
     return model.rows(images.name, images.ids, images.source)
+
+
+def _check_apart(
+    model: Model,
+    examples: Labelled,
+    rows: Float[np.ndarray, "n p"],
+    test: Labelled,
+    tested: Float[np.ndarray, "m p"],
+) -> None:
+    """That rows of one split are not those of the other, in which pictures are called the same."""
+    _, one, other = np.intersect1d(examples.ids, test.ids, return_indices=True)
+    if len(one) and np.array_equal(rows[one], tested[other]):
+        raise Absent(
+            f"{model.path}: its rows of {test.name} are those of {examples.name}; expected ids "
+            f"that begin with {test.name}/ and {examples.name}/."
+        )
 
 
 def _read_out(

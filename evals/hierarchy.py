@@ -200,10 +200,9 @@ def score(data: Data, model: Model, options: Options) -> Answers:
       InputError: the rows are bad, or all alike.
     """
     photographs = data.photographs
-    ids = photographs.ids[data.order]
-    rows = model.lookup(photographs.name, ids, photographs.source)
+    rows = model.lookup(photographs.name, photographs.ids, photographs.source)
     with naming(model.path):
-        x = _standardised(rows, unit=options.similarity == "cosine")
+        x = _standardised(rows, data.order, unit=options.similarity == "cosine")
     sums = relations.class_sums(x, data.classes)
     pairs, distances, squares = (
         relations.by_relation(matrix, data.relation, data.weights) for matrix in sums
@@ -240,19 +239,22 @@ def _photographs(data: Data, options: Options) -> np.ndarray:
     return np.array(stages.config_hash([found.ids[data.order].tolist(), wnids, options.seed]))
 
 
-def _standardised(rows: Rows, *, unit: bool) -> Float32[np.ndarray, "n p"]:
+def _standardised(
+    rows: Rows, order: Int[np.ndarray, " n"], *, unit: bool
+) -> Float32[np.ndarray, "n p"]:
     """Rows about the origin, of root mean square norm 1: in float32 distances keep their digits."""
     n, p = rows.shape
 
     def blocks() -> Iterator[tuple[slice, Float[np.ndarray, "k p"]]]:
         for start in range(0, n, ROWS_A_BLOCK):
             part = slice(start, min(start + ROWS_A_BLOCK, n))
-            block = np.asarray(rows[part], np.float64)
+            block = np.asarray(rows[order[part]], np.float64)
             if unit:
                 norms = np.linalg.norm(block, axis=1, keepdims=True)
                 if not norms.all():
+                    place = order[start + int(np.argmin(norms))]
                     raise InputError(
-                        f"the row of photograph {start + int(np.argmin(norms)) + 1:,} is all "
+                        f"the row of photograph {place + 1:,} is all "
                         "zeros, which has no cosine with others; expected another, or the "
                         "similarity dot."
                     )

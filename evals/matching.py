@@ -24,6 +24,8 @@ from evals.statistics.intervals import Measured
 ONE = "the model"  # what the only model of every run is called if its names differ
 # Settings in which runs may differ and still have answered the same questions.
 COMPARABLE = ("similarity", "tau", "before")
+# What of their data these chose is told by what is known of people.
+TOLD = ("fewshot.", "imagenet", "triplets")
 
 
 class Matched(NamedTuple):
@@ -196,7 +198,11 @@ def _alike(runs: Mapping[str, Run], people: Mapping[str, Answers]) -> list[list[
     groups: dict[Any, list[str]] = {}
     for label, answers in people.items():
         settings = _settings(runs[label])
-        rest = sorted((k, repr(v)) for k, v in settings.items() if k not in COMPARABLE)
+        rest = sorted(
+            (key, repr(value))
+            for key, value in settings.items()
+            if key not in COMPARABLE and not key.startswith(TOLD)
+        )
         groups.setdefault((*rest, _digest(answers)), []).append(label)
     return list(groups.values())
 
@@ -209,6 +215,7 @@ def _notes(runs: Mapping[str, Run], people: Mapping[str, Mapping[str, Answers]])
         changed = [key for key in before | after if before.get(key) != after.get(key)]
         said = ", ".join(f"{key} {after.get(key)} (not {before.get(key)})" for key in changed)
         so = "part of what they differ in may come of that"
+        changed = [key for key in changed if not key.startswith(TOLD)]
         if not set(changed) <= set(COMPARABLE):
             so = "differences between the two were not tested"
         if changed:

@@ -137,7 +137,10 @@ class _Network(Model):
             raise Absent(f"{self.path}: there are no photographs of {prefix} for it to see.")
         if isinstance(photographs, Source):
             # By the source's own name: it may be some of the set, and others are kept, too.
-            return self._embedded(photographs.name, photographs).matrix, None
+            found = self._embedded(photographs.name, photographs)
+            if ids is None or not np.array_equal(found.ids, ids):
+                raise ValueError(f"{prefix}: the ids are not those of the photographs, in order")
+            return found.matrix, None
         if isinstance(photographs, Path):
             source = pictures.from_folder(photographs)
         else:

@@ -23,6 +23,7 @@ from alignet.data import imagenet
 from alignet.data.imagenet_facts import ALEXNET_ERRORS, MASKS, WNIDS
 from alignet.data.labelled import Labelled
 from alignet.errors import Absent, InputError
+from alignet.runtime import stages
 from evals import read_out
 from evals.answers import VISION, Answers, Headline, Question, Score
 from evals.models import Model, Rows
@@ -156,8 +157,12 @@ def _notes(absent: Mapping[str, str]) -> list[str]:
 
 
 def people(data: Data, options: Options) -> Answers:
-    """What is not there: nobody was asked."""
-    return Answers([], {}, data.notes)
+    """What is there, and what is not: nobody was asked.
+
+    The array "photographs" tells whether two runs used the same ones.
+    """
+    used = sorted(data.fingerprints.items())
+    return Answers([], {"photographs": np.array(stages.config_hash(used))}, data.notes)
 
 
 ########################################## Models ##########################################
@@ -198,7 +203,7 @@ def score(data: Data, model: Model, options: Options) -> Answers:
         best = top1(linear.scores_of(classifier, rows), MASKS.get(name))
         right[name] = best == photographs.labels
         found.add(name, right[name])
-        if name == IMAGENET and data.real:
+        if name == IMAGENET and data.real and (data.real.valid >= 0).any():
             known = (data.real.valid >= 0).any(axis=1)
             found.add(REAL, is_valid(best[known], data.real.valid[known]))
         if (best < 0).any():

@@ -27,8 +27,8 @@ def test_the_interval_holds_for_other_draws_and_images(draws, missing):
         inside = found.measured.low <= 0 <= found.measured.high
         assert inside == (found.p > 0.05)
         hits += inside
-    # Satterthwaite's is an approximation; and a part that is not there is still guarded against.
-    assert 0.9 <= hits / 250 <= 0.99
+    # The quantile errs on the safe side, and guards against a part that is not there.
+    assert 0.92 <= hits / 250 <= 0.995
 
 
 def test_of_draws_alone_it_is_a_t_test_over_draws():

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from alignet.data.embeddings import Embeddings, save_embeddings
 from alignet.errors import Absent, InputError
 from evals import answers as saved
 from evals import fewshot
 from evals.answers import PEOPLE
+from evals.models import from_embeddings
 from evals.options import HEADS, FewShot, Options
 from evals.pages import fewshot_page, page
 from evals.probes import heads, logistic, ridge
@@ -273,3 +276,27 @@ def test_raw_pixels_of_real_images(shared_data):
     found = fewshot.score(data, Given(fashion_mnist_900=np.float32(pixels)), options)
     one, ten = (found.find("fashion_mnist_900", f"accuracy, ridge, {n}-shot") for n in (1, 10))
     assert 0.1 < one.value < ten.low < ten.value < 0.8
+
+
+def test_rows_of_examples_are_no_rows_of_test_images(tmp_path):
+    """Pictures of both splits may be called the same in a file that has those of one only."""
+    for split, level in (("train", 0), ("test", 100)):
+        for place, name in enumerate(("cat", "dog")):
+            for number in range(3):
+                path = tmp_path / "pets" / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (4, 4), (level + 60 * place, number, 0)).save(path)
+    ids = np.array([f"{name}/{number}" for name in ("cat", "dog") for number in range(3)])
+    rows = np.random.default_rng(0).normal(size=(6, 4))
+    save_embeddings(tmp_path / "bare.npz", Embeddings(ids, rows))
+    data, options = load(tmp_path, "pets", shots=(1,))
+    [bare] = from_embeddings(tmp_path / "bare.npz")
+    with pytest.raises(Absent, match="its rows of pets/test are those of pets/train; expected id"):
+        fewshot.score(data, bare, options)
+    both = Embeddings(
+        np.array([f"pets/{split}/{name}" for split in ("train", "test") for name in ids]),
+        np.concatenate([rows, rows + 0.1]),
+    )
+    save_embeddings(tmp_path / "both.npz", both)
+    [model] = from_embeddings(tmp_path / "both.npz")
+    assert fewshot.score(data, model, options).find("pets", "accuracy, ridge, 1-shot").n == 6

@@ -138,9 +138,12 @@ def test_a_folder_with_two_splits_has_one_list_of_classes(tmp_path, second):
 
 
 def test_a_folder_of_classes_or_a_file_is_one_split(tmp_path):
-    write(tmp_path / "pets", "train/a.png", "dog/b.png")
+    write(tmp_path / "pets", "cat/a.png", "dog/b.png")
     name, pool, test = open_fewshot("pets", data_dir=tmp_path)
-    assert (name, pool.classes, test) == ("pets", ("dog", "train"), None)
+    assert (name, pool.classes, test) == ("pets", ("cat", "dog"), None)
+    write(tmp_path / "half", "train/cat/a.png", "tset/cat/b.png")
+    with pytest.raises(InputError, match="half: has a folder train and none of test, val, valida"):
+        open_fewshot("half", data_dir=tmp_path)
     np.savez(tmp_path / "x.npz", labels=[0, 1], images=np.zeros((2, 4, 4), np.uint8))
     name, pool, test = open_fewshot("x.npz", data_dir=tmp_path)
     assert (name, pool.name, test) == ("x", "x", None)

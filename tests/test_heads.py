@@ -116,6 +116,11 @@ def test_neither_scale_nor_constant_columns_matter():
     found = sweep(x, y, trains)
     assert (found[1] == y).mean() > 0.9
     np.testing.assert_array_equal(sweep(64 * x, y, trains), found)
+    # What such a column holds elsewhere counts for nothing.
+    tested = x.copy()
+    tested[:, 3] = 1e4
+    again = heads.classify(x, y, tested, trains, n_classes=5, layers=1, seed=0, recipe=RECIPE)
+    np.testing.assert_array_equal(again, found)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alignet.data import alignet_triplets, wordnet
+from alignet.data.labelled import take
 from alignet.errors import Absent, InputError
 from evals import answers, hierarchy, models
 from evals.answers import PEOPLE
@@ -368,3 +369,24 @@ def test_a_model_without_rows_is_absent(data):
 def test_without_wordnet_the_question_is_absent(tmp_path):
     with pytest.raises(Absent, match=r"words\.txt: no such file"):
         hierarchy.load(tmp_path, OPTIONS)
+
+
+def test_photographs_may_come_in_any_order(data_dir):
+    """A network's rows are those of its photographs in their own order."""
+    data = hierarchy.load(data_dir, OPTIONS)
+    matrix = np.random.default_rng(0).normal(size=(N, 4))
+    expected = hierarchy.score(data, Model(matrix), OPTIONS)
+    mixed = np.random.default_rng(1).permutation(N)
+    photographs = take(data.photographs, mixed)
+    shuffled = data._replace(
+        photographs=photographs, order=np.argsort(photographs.labels, kind="stable")
+    )
+
+    class Network(Model):
+        def lookup(self, prefix, ids, source):
+            assert [source.read(i)[0] for i in range(N)] == ids.tolist()
+            return np.array([self.row[source.read(i)[0]] for i in range(N)])
+
+    found = hierarchy.score(shuffled, Network(matrix), OPTIONS)
+    for one, other in zip(found.scores, expected.scores, strict=True):
+        np.testing.assert_allclose(one.value, other.value, rtol=1e-6)

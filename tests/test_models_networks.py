@@ -17,6 +17,7 @@ from alignet.data.images import Images, save_images
 from alignet.errors import Absent, InputError
 from alignet.students import saved_model
 from evals import photographs as pictures
+from evals.models import from_embeddings
 from evals.networks import from_checkpoint, from_saved_model, from_zoo
 from tests.weights_case import random_params
 
@@ -79,6 +80,23 @@ def test_pixels_are_embedded_in_the_order_of_their_ids(tmp_path, weights, expect
     # The same names, other pictures.
     assert_rows(model.rows("kriegeskorte92", NAMES[order], PIXELS[:3]), expected[:3])
     assert_rows(model.rows("kriegeskorte92", None, PIXELS[:2]), expected[:2])
+
+
+def test_a_source_is_embedded_in_its_own_order_under_its_own_name(tmp_path, weights, expected):
+    source = pictures.from_pixels("cifar100/test", NAMES, PIXELS)
+    some = pictures.some(source, [4, 1, 8])._replace(name="cifar100/test/some")
+    model = from_checkpoint(weights, cache=tmp_path / "kept")
+    assert_rows(model.rows("cifar100/test", NAMES, source), expected)
+    assert_rows(model.rows("cifar100/test", NAMES[[4, 1, 8]], some), expected[[4, 1, 8]])
+    with pytest.raises(ValueError, match="cifar100/test: the ids are not those of the photographs"):
+        model.rows("cifar100/test", NAMES[::-1], source)
+    # What is kept is a model of its own, with a file a set.
+    [kept] = from_embeddings(next((tmp_path / "kept").iterdir()))
+    for order in ([8, 4], [0, 2, 9]):
+        np.testing.assert_array_equal(
+            kept.rows("cifar100/test", NAMES[order], None),
+            model.rows("cifar100/test", NAMES, source)[order],
+        )
 
 
 def test_photographs_of_things_may_be_named_as_in_the_release(tmp_path, weights, expected):
@@ -188,7 +206,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from alignet import embed
-from evals import models, photographs
+from evals import networks, photographs
 
 weights, cache, folder = map(Path, sys.argv[1:])
 photographs.SHARD, embedded = 4, embed.embed_source

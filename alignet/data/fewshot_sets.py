@@ -7,7 +7,7 @@ import numpy as np
 
 from alignet.data.labelled import Labelled, open_labelled, take
 from alignet.data.records import TFDS
-from alignet.errors import Absent
+from alignet.errors import Absent, InputError
 
 # Name in tfds, the split that examples are drawn from, and the split to classify. Paper 002 names
 # the data sets (2.4 and B.2.1) and no splits. Two sets are not split: as is usual for them, the
@@ -27,6 +27,9 @@ FEWSHOT = {
     "mnist": ("mnist", "train", "test"),
     "fashion_mnist": ("fashion_mnist", "train", "test"),
 }
+
+
+TESTS = ("test", "val", "validation", "valid")  # folders of pictures to classify
 
 
 def prepared(name: str) -> bool:
@@ -52,7 +55,7 @@ def open_fewshot(
         - a name of `FEWSHOT`.
         - "NAME:SPLIT", of the same names, or "tfds:NAME:SPLIT", of any other: the examples are
           drawn from this split and the rest of it is classified (paper 000).
-        - a path, absolute or inside `data_dir`: a folder with train/ and test/ (or val/), or what
+        - a path, absolute or inside `data_dir`: a folder with train/ and one of `TESTS`, or what
           `open_labelled` takes, of which again the rest is classified.
       data_dir: the data folder.
       cache: keeps labels, see `open_labelled`.
@@ -79,8 +82,13 @@ def open_fewshot(
             f"{where}: neither the name of a data set nor a path in {data_dir}; expected "
             f"one of {', '.join(FEWSHOT)}, NAME:SPLIT of these, {TFDS}NAME:SPLIT, or a path."
         )
-    tests = [path / part for part in ("test", "val") if (path / part).is_dir()]
-    if not (path / "train").is_dir() or not tests:
+    tests = [path / part for part in TESTS if (path / part).is_dir()]
+    if (path / "train").is_dir() and not tests:
+        raise InputError(
+            f"{path}: has a folder train and none of {', '.join(TESTS)}; expected both, or folders "
+            "of classes alone."
+        )
+    if not tests or not (path / "train").is_dir():
         pool = open_labelled(path, cache=cache)
         return pool.name, pool, None
     name = path.resolve().name

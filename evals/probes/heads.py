@@ -192,12 +192,16 @@ def _train(x, y, rows, counts, means, scales, seed, *, n_classes: int, layers: i
 def _moments(
     x: np.ndarray, trains: Sequence[np.ndarray]
 ) -> tuple[Float[np.ndarray, "r s d"], Float[np.ndarray, "r s d"]]:
-    """Mean and 1 / standard deviation of every column over each head's rows; 1 if constant."""
+    """Mean and 1 / standard deviation of every column over each head's rows; 0 if constant.
+
+    Of such a column nothing is learnt, so that what it holds elsewhere must not count.
+    """
     means, scales = [], []
     for rows in trains:
         parts = [np.asarray(x[row], np.float64) for row in rows]
         means.append([part.mean(axis=0) for part in parts])
-        scales.append([1 / np.where(np.ptp(part, axis=0), part.std(axis=0), 1) for part in parts])
+        deviations = [np.where(np.ptp(part, axis=0), part.std(axis=0), np.inf) for part in parts]
+        scales.append([1 / deviation for deviation in deviations])
     return tuple(np.array(a, np.float32).swapaxes(0, 1) for a in (means, scales))
 
 

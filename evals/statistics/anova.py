@@ -25,8 +25,8 @@ class Effect(NamedTuple):
       p: assuming sphericity, i.e. that the differences of any two conditions vary alike.
       epsilon: Greenhouse and Geisser's measure of sphericity, 1 where it holds.
       p_corrected: p with the degrees of freedom times epsilon.
-      p_sphericity: of Mauchly's test; NaN where pingouin has none. It has little power with few
-        data sets, so that the corrected p is the one to read.
+      p_sphericity: of Mauchly's test; NaN where there is none, or too few data sets. It has little
+        power with few of them, so that the corrected p is the one to read.
       eta: generalised η², the share of variance.
     """
 
@@ -109,7 +109,8 @@ def _effect(row: dict, df1: int, df2: int) -> Effect:
         p=p,
         epsilon=float(row["eps"]),
         p_corrected=p if np.isnan(corrected) else float(corrected),
-        p_sphericity=float(sphericity) if df1 > 1 else np.nan,
+        # With fewer data sets than differences it would be of rounding errors.
+        p_sphericity=float(sphericity) if df1 > 1 and df2 >= df1**2 else np.nan,
         eta=float(row["ng2"]),
     )
 

@@ -7,9 +7,11 @@ effects a_d, of many images' effects b_i, and of the rest e_di. The first follow
 means and the second from the images', both of which hold the third.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
 from jaxtyping import Float
 
@@ -31,8 +33,9 @@ class Mean(NamedTuple):
 def mean(values: Float[np.ndarray, "r m"]) -> Mean:
     """The mean of all values, with an interval by Student's t.
 
-    Its degrees of freedom follow Satterthwaite (1946): r − 1 where draws make all the difference,
-    and m − 1 where images do.
+    Its quantile is Cochran and Cox's (1957), between that of r − 1 degrees of freedom, where draws
+    make all the difference, and m − 1, where images do: of two or three draws, which look alike by
+    chance, Satterthwaite's degrees of freedom would be too many.
 
     Args:
       values: one row a draw, of which there are at least two, and one column an image; NaN where an
@@ -60,10 +63,23 @@ def mean(values: Float[np.ndarray, "r m"]) -> Mean:
         # All values are alike; m of them may be by chance.
         return Mean(Measured(average, average, average, m), 2 * 0.5**m if average else 1.0)
     error = variance**0.5
-    freedom = variance**2 / (draws**2 / (r - 1) + images**2 / max(m - 1, 1))
-    low, high = average + error * scipy.stats.t.ppf(TAILS, freedom)
-    p = 2 * float(scipy.stats.t.sf(abs(average) / error, freedom))
+    freedom, weights = np.array([r - 1, max(m - 1, 1)]), np.array([draws, images])
+    weights /= weights.sum()
+
+    def quantile(tail: float) -> float:
+        return float(weights @ scipy.stats.t.isf(tail, freedom))
+
+    low, high = (average - error * quantile(tail) for tail in TAILS)
+    p = _tail(quantile, abs(average) / error)
     return Mean(Measured(average, float(low), float(high), m), p)
+
+
+def _tail(quantile: Callable[[float], float], t: float) -> float:
+    """The two-sided p at which the quantile is t."""
+    low = -300.0  # of its logarithm to base 10
+    if quantile(10**low / 2) <= t:
+        return 0.0
+    return 10 ** scipy.optimize.brentq(lambda x: quantile(10**x / 2) - t, low, 0, xtol=1e-9)
 
 
 def _variance(sums: Float[np.ndarray, " k"], total: int) -> float:
