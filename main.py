@@ -37,16 +37,17 @@ def main(argv: list[str]) -> int:
         jax.config.update("jax_compilation_cache_dir", os.path.join(workdir, "compiled"))
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         jax.distributed.initialize()
-    if CONFIG.value.get("recipe") == "embed":
+    if (recipe := CONFIG.value.get("recipe")) == "embed":
         from alignet import embed
 
         embed.run(CONFIG.value, workdir)
         return 0
-    from alignet import chain
-    from evals.recipes import report
+    from alignet import ablations, chain
+    from evals.recipes import ablations_report, report
 
-    chain.run(CONFIG.value, workdir)
-    return report.run(CONFIG.value, workdir)
+    steps, results = (ablations, ablations_report) if recipe == "ablations" else (chain, report)
+    steps.run(CONFIG.value, workdir)
+    return results.run(CONFIG.value, workdir)
 
 
 def parse(argv: list[str]) -> list[str]:

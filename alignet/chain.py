@@ -6,6 +6,7 @@ scores come afterwards, from the artifacts alone, in `evals.report`.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import ml_collections
 
@@ -16,6 +17,13 @@ from alignet.errors import InputError
 from alignet.runtime import stages
 from alignet.students import Student, save_weights
 from alignet.students.pretrain import pretrain
+
+
+class Teacher(NamedTuple):
+    """A teacher's embeddings of the images that triplets are drawn from, and its clusters."""
+
+    embeddings: Path
+    clusters: Path
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
@@ -63,48 +71,20 @@ def from_people(config: ml_collections.ConfigDict, workdir: Path, *, data_dir: P
 
 def from_toy_world(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """A toy world, its people and pretrained networks → VICE → UD → aligned students."""
-    world = (
-        stages.run(
-            workdir / "toy",
-            lambda out, _: toy.make_world(config.toy, out),
-            config=config.toy,
-            inputs={},
-        )
-        / "world"
-    )
+    world = toy_world(config, workdir)
     things, pool = world / "things" / "images.npz", world / "pool" / "images.npz"
-    teacher = pretrained(config, workdir, "teacher")
-    base = pretrained(config, workdir, "base")
-
-    ############################## People → the aligned teacher ##############################
-    teacher_things = student_side.embed(workdir, "teacher_things", weights=teacher, images=things)
+    teachers = toy_teachers(config, workdir, world)
+    base = pretrained(config.toy, config.base, workdir, "base")
     base_things = student_side.embed(workdir, "base_things", weights=base, images=things)
-    n_objects = config.toy.n_things
-    choices = world / "things" / "triplets.txt"
-    human_side.split(config, workdir, triplets=choices, n_objects=n_objects)
-    human_side.posterior(config, workdir, n_objects=n_objects)
     p_star = workdir / "p_star.npy"
-    for name, embeddings in (("ud_teacher", teacher_things), ("ud_base", base_things)):
-        human_side.align(config, workdir, name, embeddings, targets=p_star, data_dir=world)
-
-    ############################## The teacher → students ##############################
-    original = student_side.embed(workdir, "teacher_pool", weights=teacher, images=pool)
-    teachers = {
-        "distilled": student_side.standardise(workdir, "teacher_pool_scaled", embeddings=original),
-        "aligned": student_side.align_embeddings(
-            workdir, "teacher_pool_aligned", embeddings=original, ud=workdir / "ud_teacher.npz"
-        ),
-    }
-    for name, embeddings in teachers.items():
-        clusters = student_side.cluster(
-            config.clusters, workdir, f"clusters_{name}", embeddings=embeddings
-        )
+    human_side.align(config, workdir, "ud_base", base_things, targets=p_star, data_dir=world)
+    for name, teacher in teachers.items():
         triplets = student_side.draw_triplets(
             config.sampling,
             workdir,
             f"triplets_{name}",
-            embeddings=embeddings,
-            clusters=clusters,
+            embeddings=teacher.embeddings,
+            labels=teacher.clusters,
         )
         weights = student_side.make_student(
             config.distill, workdir, name, weights=base, images=pool, triplets=triplets
@@ -112,15 +92,61 @@ def from_toy_world(config: ml_collections.ConfigDict, workdir: Path) -> None:
         student_side.embed(workdir, f"{name}_things", weights=weights, images=things)
 
 
-def pretrained(config: ml_collections.ConfigDict, workdir: Path, name: str) -> Path:
+def toy_world(config: ml_collections.ConfigDict, workdir: Path) -> Path:
+    """Draws the world; its data folder."""
+    toy_folder = stages.run(
+        workdir / "toy",
+        lambda out, _: toy.make_world(config.toy, out),
+        config=config.toy,
+        inputs={},
+    )
+    return toy_folder / "world"
+
+
+def toy_teachers(
+    config: ml_collections.ConfigDict, workdir: Path, world: Path
+) -> dict[str, Teacher]:
+    """Pretrains the teacher, and aligns it with the world's people (VICE, UD).
+
+    Returns:
+      The teacher on the images of the pool: "distilled" as it is, on UD's scale, and "aligned".
+    """
+    things, pool = world / "things" / "images.npz", world / "pool" / "images.npz"
+    weights = pretrained(config.toy, config.teacher, workdir, "teacher")
+    teacher_things = student_side.embed(workdir, "teacher_things", weights=weights, images=things)
+    n_objects = config.toy.n_things
+    choices = world / "things" / "triplets.txt"
+    human_side.split(config, workdir, triplets=choices, n_objects=n_objects)
+    human_side.posterior(config, workdir, n_objects=n_objects)
+    p_star = workdir / "p_star.npy"
+    human_side.align(config, workdir, "ud_teacher", teacher_things, targets=p_star, data_dir=world)
+
+    original = student_side.embed(workdir, "teacher_pool", weights=weights, images=pool)
+    embeddings = {
+        "distilled": student_side.standardise(workdir, "teacher_pool_scaled", embeddings=original),
+        "aligned": student_side.align_embeddings(
+            workdir, "teacher_pool_aligned", embeddings=original, ud=workdir / "ud_teacher.npz"
+        ),
+    }
+    return {
+        name: Teacher(
+            rows,
+            student_side.cluster(config.clusters, workdir, f"clusters_{name}", embeddings=rows),
+        )
+        for name, rows in embeddings.items()
+    }
+
+
+def pretrained(
+    world: ml_collections.ConfigDict, recipe: ml_collections.ConfigDict, workdir: Path, name: str
+) -> Path:
     """Pretrains a network on labelled images of the world; its weights in big_vision's layout."""
-    recipe = config[name]
 
     def step(out: Path, _: Path) -> None:
-        images, labels = toy.pretraining_set(config.toy, recipe.n_images)
-        student = Student(recipe.variant, config.toy.image_size, recipe.pool)
+        images, labels = toy.pretraining_set(world, recipe.n_images)
+        student = Student(recipe.variant, world.image_size, recipe.pool)
         params, _ = pretrain(student, images, labels, recipe)
         save_weights(out, student, params)
 
-    settings = {"toy": config.toy.to_dict(), name: recipe.to_dict()}
+    settings = {"toy": world.to_dict(), name: recipe.to_dict()}
     return stages.run(workdir / f"{name}.npz", step, config=settings, inputs={})

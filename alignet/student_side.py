@@ -12,6 +12,7 @@ from alignet.data.alignet_triplets import load_triplets, save_triplets
 from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
 from alignet.data.images import load_images
 from alignet.distill import distill
+from alignet.errors import InputError
 from alignet.runtime import files, stages
 
 
@@ -71,19 +72,46 @@ def draw_triplets(
     name: str,
     *,
     embeddings: Path,
-    clusters: Path,
+    labels: Path | None,
 ) -> Path:
-    """Draws cluster-boundary triplets and lets the teacher answer: the AligNet dataset."""
+    """Draws triplets of images and lets the teacher answer: the AligNet dataset.
+
+    Args:
+      config: n_triplets and seed; perhaps n_images, to draw from so many of the images only. These
+        are among the images that a larger n_images would give.
+      workdir, name: where the dataset will be.
+      embeddings: the teacher's.
+      labels: an `.npz` with `labels`, the cluster or class of every image, at whose boundaries
+        triplets are drawn; None draws any three images.
+
+    Raises:
+      InputError: there are fewer images than n_images, or not one label an image.
+    """
 
     def step(out: Path, _: Path) -> None:
         ids, z = load_embeddings(embeddings)
-        with np.load(clusters, allow_pickle=False) as archive:
-            labels = archive["labels"]
+        n = config.get("n_images", len(z))
+        if n > len(z):
+            raise InputError(f"{embeddings}: has {len(z)} images; expected n_images, {n}, or more.")
+        # A stream of their own: the triplets of all images stay as they are.
+        chosen = np.sort(np.random.default_rng([config.seed, 1]).permutation(len(z))[:n])
         rng = np.random.default_rng(config.seed)
-        triplets = sampling.boundary_triplets(labels, config.n_triplets, rng)
+        if labels is None:
+            triplets = chosen[sampling.random_triplets(n, config.n_triplets, rng)]
+        else:
+            [groups] = files.read_npz(labels, ["labels"], expected="expected a label an image")
+            if groups.shape != (len(z),):
+                raise InputError(
+                    f"{labels}: labels have shape {groups.shape}; expected [{len(z)}], one an "
+                    f"image of {embeddings}."
+                )
+            left_out = ~np.isin(np.arange(len(z)), chosen)
+            triplets = sampling.boundary_triplets(
+                np.where(left_out, -1, groups), config.n_triplets, rng
+            )
         save_triplets(out, sampling.answer(z, triplets, ids))
 
-    inputs = {"embeddings": embeddings, "clusters": clusters}
+    inputs = {"embeddings": embeddings} | ({} if labels is None else {"labels": labels})
     return stages.run(workdir / f"{name}.npz", step, config=config, inputs=inputs)
 
 

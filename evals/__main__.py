@@ -32,7 +32,7 @@ the set's name: peterson/animals/stim-0007, king/set1/0001, kriegeskorte92/krieg
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alignet.data.levels import CHOICES, Filters
@@ -99,7 +99,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--similarity",
         choices=("dot", "cosine"),
         default=defaults.similarity,
-        help="of triplets' pairs",
+        help="of triplets' pairs; cosine also puts hierarchy's rows to unit length",
     )
     parser.add_argument(
         "--tau", type=positive, default=defaults.tau, help="temperature of training: 1 for UD, …"
@@ -114,14 +114,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="leave out pairs that people's matrices do not know (NaN), instead of refusing them",
     )
-    parser.add_argument("--seed", type=whole, default=defaults.seed, help="of the bootstrap")
+    parser.add_argument(
+        "--seed", type=whole, default=defaults.seed, help="of the bootstrap and of what is drawn"
+    )
     parser.add_argument(
         "--resamples", type=several, default=defaults.resamples, help="of the bootstrap"
     )
     parser.add_argument(
         "--imagenet",
         default=defaults.imagenet,
-        help="a folder with train/ and val/, of a folder a class; default: DATA/imagenet, or tfds",
+        help="a folder with train/ and val/ (folders of classes, or train.npz and val.npz with ids "
+        "and labels); default: DATA/imagenet, or tfds's",
     )
     kinds = {"shots": counts, "draws": count, "data": listed, "heads": heads}
     for name, value in FewShot()._asdict().items():
@@ -172,7 +175,10 @@ EVALS = tuple(scoring.QUESTIONS)
 
 
 def listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
+    found = tuple(text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty part; expected names by commas")
+    return found
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -235,7 +241,7 @@ def score(options: argparse.Namespace) -> str:
     out = options.out
     if not options.data_dir.is_dir():
         raise InputError(
-            f"{options.data_dir}: no such folder; expected people's data, see --data_dir and "
+            f"{options.data_dir}: no such folder; expected the data, see --data_dir and "
             "`python -m alignet.data.download --list`."
         )
     evaluated = _models(options)
@@ -246,7 +252,7 @@ def score(options: argparse.Namespace) -> str:
     (out / runs.RESULTS).unlink(missing_ok=True)
     rows = report.difference_rows(differences)
     runs.write_csv(out / report.DIFFERENCES, report.COLUMNS, rows)
-    page.write_page(out / REPORT, f"{what} and people", sections)
+    page.write_page(out / REPORT, _title(what, run.answers), sections)
     page.write_figures(out / FIGURES, sections)
     runs.write(out, run)
     return text
@@ -292,12 +298,19 @@ def compare(options: argparse.Namespace) -> str:
     runs.write_csv(options.out / report.DIFFERENCES, columns, found.differences)
     files.write_json(options.out / runs.RESULTS, results)
     made = [report.provenance(run.about, label) for label, run in finished.items()]
-    title = f"{', '.join(finished)}: which is more human?"
+    title = _title(", ".join(finished), *(run.answers for run in finished.values()))
     page.write_page(options.out / REPORT, title, [*found.sections, *made])
     page.write_figures(options.out / FIGURES, [*found.sections, *made])
     hashes = ", ".join(f"{label} {run.about['config_hash']}" for label, run in finished.items())
     about = f"95 % intervals in brackets; settings {hashes}."
     return "\n".join([table(found.rows), "", *found.notes, about])
+
+
+def _title(what: str, *evals: Iterable[str]) -> str:
+    families = {scoring.QUESTIONS[name].family for found in evals for name in found}
+    if families == {HUMAN}:
+        return f"{what} and people"
+    return f"{what}: vision" if families == {VISION} else f"{what}: people and vision"
 
 
 def _prepare(out: Path) -> None:

@@ -21,7 +21,7 @@ from alignet.runtime import stages
 from alignet.runtime.progress import progress
 
 # The most photographs that an interruption can lose.
-SHARD = 256
+SHARD = 64
 Network = Callable[[Source], Embeddings]
 
 

@@ -59,7 +59,7 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
         for subset, metric, value in answers.scores
     ]
     every = "scores.csv, beside this page, has all numbers"
-    every += "; differences.csv every pair of models." if len(run.models) > 1 else "."
+    every += "; differences.csv every pair of models." if any(compared.values()) else "."
     blocks: list[Any] = [every, *notes]
     if 0 < len(rows) <= MOST_NUMBERS:
         blocks.insert(0, page.Table(rows, "All numbers, with 95 % intervals."))

@@ -55,8 +55,8 @@ def open_fewshot(
         - a name of `FEWSHOT`.
         - "NAME:SPLIT", of the same names, or "tfds:NAME:SPLIT", of any other: the examples are
           drawn from this split and the rest of it is classified (paper 000).
-        - a path, absolute or inside `data_dir`: a folder with train/ and one of `TESTS`, or what
-          `open_labelled` takes, of which again the rest is classified.
+        - a path, inside `data_dir` or else as it is: a folder with train/ and one of `TESTS`, or
+          what `open_labelled` takes, of which again the rest is classified.
       data_dir: the data folder.
       cache: keeps labels, see `open_labelled`.
 
@@ -76,10 +76,11 @@ def open_fewshot(
         return where, open_labelled(f"{TFDS}{where}", cache=cache), None
     if where.startswith(TFDS):
         return where.removeprefix(TFDS), open_labelled(where, cache=cache), None
-    path = Path(data_dir) / where
+    inside = Path(data_dir) / where
+    path = inside if inside.exists() else Path(where)
     if not path.exists():
         raise Absent(
-            f"{where}: neither the name of a data set nor a path in {data_dir}; expected "
+            f"{where}: neither the name of a data set nor a path, in {data_dir} or here; expected "
             f"one of {', '.join(FEWSHOT)}, NAME:SPLIT of these, {TFDS}NAME:SPLIT, or a path."
         )
     tests = [path / part for part in TESTS if (path / part).is_dir()]

@@ -193,7 +193,8 @@ def _open(place: Path, tfds: str | None, name: str, cache: Path | None) -> Label
         found = open_labelled(where, name=name, cache=cache)
     except Absent as reason:
         # Of tfds, whose reason does not say that a folder would do.
-        raise Absent(f"{place}: no such folder; {reason}" if tfds else str(reason)) from None
+        or_folder = f"{place}: no such folder, of one with photographs for each class; {reason}"
+        raise Absent(or_folder if tfds else str(reason)) from None
     # Numbers are labels already: folders of ImageNet-V2 as released, an `.npz` without classes.
     places = [int(c) if c.isdecimal() else _PLACES.get(c, -1) for c in found.classes]
     for label, place in zip(found.classes, places, strict=True):

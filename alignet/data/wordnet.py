@@ -105,7 +105,10 @@ def levels(wordnet: WordNet, wnids: Sequence[str]) -> Levels:
 def _lines(path: Path, pattern: str, expected: str) -> list[tuple[str, ...]]:
     """The groups of a pattern in every line of a file."""
     if not path.is_file():
-        raise Absent(f"{path}: no such file; expected lines of {expected}, as ImageNet has them.")
+        raise Absent(
+            f"{path}: no such file; expected {IS_A.name} and {WORDS.name} there; `python -m "
+            "alignet.data.download imagenet-tables` gets them."
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

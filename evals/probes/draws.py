@@ -42,6 +42,12 @@ def draw(
     counts = np.bincount(labels, minlength=k)
     smallest = int(counts.argmin())
     if counts[smallest] < most + leave:
+        if not counts[smallest]:
+            last = int(labels.max())
+            raise InputError(
+                f"class {classes[smallest]!r} has no images, and labels go up to {last}; expected "
+                f"some of each of {k} classes."
+            )
         images = "image" if counts[smallest] == 1 else "images"
         tested = f", {leave} of them to be tested on" if leave else ""
         raise InputError(

@@ -34,8 +34,8 @@ class Recipe(NamedTuple):
     drop: float = 0.8  # paper 000
     hidden: int = 256  # ours, as all that follow: the paper's supplement is not public
     steps: int = 2000
-    batch: int = 128  # drawn with replacement
-    rate: float = 3e-3  # at the first step
+    batch: int = 64  # drawn with replacement
+    rate: float = 1e-3  # at the first step
 
 
 RECIPE = Recipe()

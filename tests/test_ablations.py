@@ -1,0 +1,523 @@
+"""Ablations: which arms there are, what each is trained on, how findings come of scores."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from alignet import ablations, chain, distill, student_side
+from alignet.ablations import CATEGORIES, SURFACE
+from alignet.data import toy
+from alignet.data.alignet_triplets import load_triplets, save_triplets
+from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
+from alignet.data.human import load_triplets as load_choices
+from alignet.data.images import Images, load_images
+from alignet.data.labelled import open_labelled
+from alignet.errors import InputError
+from alignet.runtime import files
+from configs import ablations as recipe
+from evals import things
+from evals.answers import Answers
+from evals.options import Options
+from evals.recipes import ablations_report
+from evals.runs import Run
+from evals.statistics import crossed, odd_one_out
+
+CEILING = ("all", "accuracy ceiling")
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _config(**changes):
+    config = recipe.get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    return config
+
+
+############################## Arms ##############################
+
+
+def test_arms_differ_from_the_main_one_in_one_thing_or_are_it():
+    plan = ablations.plan(_config(), n_images=3000)
+    main = plan["capacity"].arms["aligned"]
+    assert main.name == "aligned" and main.sampling == {
+        "n_triplets": 20_000,
+        "n_images": 3000,
+        "seed": 0,
+    }
+    assert [*plan["images"].arms] == ["30", "100", "300", "1000", "3000"]
+    assert [*plan["triplets"].arms] == ["2", "20", "200", "2000", "20000"]
+    last = (
+        ("images", "3000"),
+        ("triplets", "20000"),
+        ("sampling", "cluster"),
+        ("teacher", "aligned"),
+    )
+    assert all(plan[name].arms[label] == main for name, label in last)
+    names = []
+    for name, ablation in plan.items():
+        for label, arm in ablation.arms.items():
+            if arm == main:
+                continue
+            names.append(arm.name)
+            assert arm.name.startswith(f"{name}/") and not Path(arm.name).suffix
+            differ = [f for f in arm._fields if getattr(arm, f) != getattr(main, f) and f != "name"]
+            expected = {
+                "images": ["sampling"],
+                "triplets": ["sampling"],
+                "sampling": ["scheme"],
+                "teacher": ["teacher"],
+                "things": ["teacher", "distill"],
+            }[name]
+            assert differ == expected
+            if name == "images":
+                assert arm.sampling == main.sampling | {"n_images": int(label)}
+    assert len({*names}) == len(names) == 4 + 4 + 2 + 1 + 4
+    direct = plan["things"].arms["lr 0.0006 pull 0.3"]
+    changes = {"loss": "hard", "peak_lr": 0.0006, "pull": 0.3}
+    assert direct.distill == main.distill | changes and direct.teacher == "people"
+
+
+BAD = {
+    "unknown": ({"ablations": ("capacity", "colour")}, ("ablations has 'colour'", "capacity, im")),
+    "none": ({"ablations": ()}, ("config.ablations is empty",)),
+    "more images than there are": ({"n_images": (30, 5000)}, ("n_images has 5000", "below the 3")),
+    "all images": ({"n_images": (3000,)}, ("n_images has 3000",)),
+    "two images": ({"n_images": (2,)}, ("n_images has 2", "from 3 on")),
+    "part of a triplet": ({"n_triplets": (0.5,)}, ("n_triplets has 0.5", "whole numbers")),
+    "no such size": (
+        {"sizes.teacher": ("huge",)},
+        ("sizes.teacher has 'huge'", "large, medium, small"),
+    ),
+    "no sizes": ({"sizes.capacity": ()}, ("sizes.capacity is empty",)),
+    "learning rate": ({"direct.peak_lr": (0.0,)}, ("direct.peak_lr has 0.0", "positive")),
+    "pull": ({"direct.pull": (-1.0,)}, ("direct.pull has -1.0",)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_ablated_is_refused(name):
+    changes, parts = BAD[name]
+    with pytest.raises(InputError) as error:
+        ablations.plan(_config(**changes), n_images=3000)
+    for part in parts:
+        assert part in str(error.value)
+
+
+############################## Triplets ##############################
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Embeddings of 60 images in 6 clusters, the file of clusters, and a folder."""
+    folder = tmp_path_factory.mktemp("pool")
+    rng = np.random.default_rng(0)
+    ids = np.array([f"image{i}" for i in range(60)])
+    save_embeddings(folder / "z.npz", Embeddings(ids, rng.normal(size=(60, 4)).astype(np.float32)))
+    files.write_npz(folder / "clusters.npz", labels=np.arange(60) % 6)
+    files.write_npz(folder / "classes.npz", labels=np.arange(60) // 6)
+    return folder
+
+
+def _draw(pool, name, labels, **settings):
+    config = ml_collections.ConfigDict({"n_triplets": 400, "seed": 0} | settings)
+    path = student_side.draw_triplets(
+        config, pool, name, embeddings=pool / "z.npz", labels=labels and pool / labels
+    )
+    return load_triplets(path, n_images=60).indices
+
+
+def test_triplets_of_some_images_are_of_these_only_and_nested(pool):
+    few, more = (_draw(pool, f"some{n}", "clusters.npz", n_images=n) for n in (15, 40))
+    assert len(np.unique(few)) <= 15 and len(np.unique(more)) <= 40
+    assert {*np.unique(few)} <= {*np.unique(more)} and len(few) == len(more) == 400
+    random = _draw(pool, "random", None, n_images=15)
+    assert len(np.unique(random)) == 15 and {*np.unique(few)} <= {*np.unique(random)}
+    everything, same = (
+        _draw(pool, name, "clusters.npz", **n)
+        for name, n in (("all", {}), ("60", {"n_images": 60}))
+    )
+    np.testing.assert_array_equal(everything, same)
+
+
+@pytest.mark.parametrize("labels", ["clusters.npz", "classes.npz", None])
+def test_triplets_lie_at_the_boundaries_of_the_labels(pool, labels):
+    triplets = _draw(pool, f"at_{labels}", labels)
+    same = {name: 0.0 for name in ("clusters.npz", "classes.npz")}
+    for name in same:
+        group = np.load(pool / name)["labels"][triplets]
+        pairs = (group[:, [0, 0, 1]] == group[:, [1, 2, 2]]).sum(axis=1)
+        same[name] = float((pairs == 1).mean())
+    for name, share in same.items():
+        assert share == 1 if name == labels else share < 0.8
+
+
+def test_too_few_images_or_labels_are_refused(pool):
+    with pytest.raises(InputError, match="has 60 images; expected n_images, 61"):
+        _draw(pool, "bad", None, n_images=61)
+    files.write_npz(pool / "short.npz", labels=np.arange(59))
+    with pytest.raises(InputError, match=r"short\.npz: labels have shape \(59,\); expected \[60\]"):
+        _draw(pool, "bad", "short.npz")
+
+
+############################## Training ##############################
+
+
+def test_every_student_is_trained_once_and_on_its_own_triplets(pool, tmp_path, monkeypatch):
+    made = {}
+
+    def make_student(config, folder, size, *, weights, images, triplets):
+        assert (folder, size) not in made
+        made[folder.relative_to(tmp_path / "arms").as_posix(), size] = (
+            config.to_dict(),
+            weights.name,
+            images.name,
+            load_triplets(triplets).indices,
+        )
+
+    monkeypatch.setattr(student_side, "make_student", make_student)
+    objects = Images(np.array([f"thing{i}" for i in range(9)]), np.zeros((9, 2, 2, 3), np.uint8))
+    choices = np.stack([np.random.default_rng(i).permutation(9)[:3] for i in range(50)])
+    save_triplets(tmp_path / "choices.npz", ablations.as_answers(choices, objects))
+    ids = load_embeddings(pool / "z.npz").ids
+    other = np.random.default_rng(3).normal(size=(60, 4))
+    save_embeddings(tmp_path / "other.npz", Embeddings(ids, other))
+    sources = ablations.Sources(
+        bases={size: Path(f"base_{size}.npz") for size in ("small", "medium", "large")},
+        images=Path("images.npz"),
+        teachers={
+            "aligned": chain.Teacher(pool / "z.npz", pool / "clusters.npz"),
+            "distilled": chain.Teacher(tmp_path / "other.npz", pool / "clusters.npz"),
+        },
+        classes=pool / "classes.npz",
+        objects=Path("objects.npz"),
+        choices=tmp_path / "choices.npz",
+    )
+    config = _config(n_images=(10,), n_triplets=(20,), **{"sampling.n_triplets": 300})
+    config.direct.peak_lr, config.direct.pull = (0.5,), (0.0,)
+    config.sizes.teacher = ("small",)
+    ablations.train(ablations.plan(config, n_images=60), sources, tmp_path)
+
+    every = [(arm, s) for arm in ("aligned", "sampling/random", "sampling/class") for s in
+             ("small", "medium", "large")]  # fmt: skip
+    rest = [("images/10", "medium"), ("triplets/20", "medium"), ("teacher/distilled", "small")]
+    assert {*made} == {*every, *rest, ("things/lr-0_5-pull-0", "medium")}
+    main = config.distill.to_dict()
+    for (name, size), (settings, weights, images, triplets) in made.items():
+        assert weights == f"base_{size}.npz"
+        if name.startswith("things"):
+            assert settings == main | {"loss": "hard", "peak_lr": 0.5, "pull": 0.0}
+            assert images == "objects.npz"
+            np.testing.assert_array_equal(triplets, choices)
+        else:
+            assert settings == main and images == "images.npz"
+            assert len(triplets) == (20 if name == "triplets/20" else 300)
+    assert len(np.unique(made["images/10", "medium"][3])) <= 10
+    by_class = np.arange(60)[made["sampling/class", "small"][3]] // 6
+    assert ((by_class[:, :2] == by_class[:, 1:]).sum(axis=1) <= 1).all()
+    aligned, distilled = (made[name, "small"][3] for name in ("aligned", "teacher/distilled"))
+    # The same triplets of images, of which another teacher calls another the odd one out.
+    np.testing.assert_array_equal(np.sort(aligned, axis=1), np.sort(distilled, axis=1))
+    assert (aligned[:, 2] != distilled[:, 2]).mean() > 0.2
+
+
+def test_people_are_a_teacher_that_keeps_their_pair_together():
+    objects = Images(np.array(["a", "b", "c", "d"]), np.zeros((4, 2, 2, 3), np.uint8))
+    found = ablations.as_answers(np.array([[3, 0, 2], [1, 2, 0]]), objects)
+    assert found.filenames.tolist() == [["d", "a", "c"], ["b", "c", "a"]]
+    teacher, settings = jnp.asarray(found.similarities), {"tau_teacher": 1.0, "tau_student": 1.0}
+    for kept, wrong in (([9.0, 1, 1], False), ([1, 1, 9.0], True)):
+        loss = distill.triplet_loss("hard", teacher, jnp.array([kept, kept]), **settings)
+        assert (loss > 7) == wrong and (loss < 1e-3) != wrong
+
+
+############################## The toy world's tests ##############################
+
+
+def test_the_toy_world_is_tested_on_what_nothing_saw(tmp_path):
+    config = _config(**{"toy.n_things": 96, "toy.n_pool": 80, "toy.n_triplets": 500})
+    config.toy.n_test, config.tests.n_images = 60, 144
+    world = chain.toy_world(config, tmp_path)
+    tests = ablations.toy_tests(config, tmp_path, world)
+    for folder, name in ((tests, "test"), (tests / "new_categories", "heldout")):
+        asked = load_choices(folder / "things" / "triplets.txt")
+        np.testing.assert_array_equal(asked, load_choices(world / f"things/{name}_triplets.txt"))
+        ceiling = things.people(things.load(folder, Options()), Options()).find(*CEILING)
+        with np.load(world / "truth.npz") as truth:
+            known = truth[{"test": "noise_ceiling", "heldout": "noise_ceiling_heldout"}[name]]
+        assert ceiling.value == pytest.approx(known, abs=0.05)
+    fitted = {frozenset(row) for row in load_choices(world / "things" / "triplets.txt").tolist()}
+    new = load_choices(tests / "things" / "triplets.txt").tolist()
+    assert not fitted & {frozenset(row) for row in new}
+
+    with np.load(world / "truth.npz") as truth:
+        unseen = {toy.LEAVES[leaf] for leaf in np.unique(truth["leaf"][truth["heldout"]])}
+        pooled = {pixels.tobytes() for pixels in load_images(world / "pool/images.npz").pixels}
+    sets = {
+        name: open_labelled(tests / "fewshot" / f"{name}.npz") for name in (CATEGORIES | SURFACE)
+    }
+    classes = {name: len(found.classes) for name, found in sets.items()}
+    assert classes == {
+        "superordinate": 4,
+        "basic": 12,
+        "category": 36,
+        "new_category": 12,
+        "colour": 12,
+        "texture": 8,
+        "background": 8,
+    }
+    known, new = (
+        {toy.LEAVES[int(leaf)] for leaf in sets[name].classes}
+        for name in ("category", "new_category")
+    )
+    assert new == unseen and not known & unseen
+    seen = set()
+    for found in sets.values():
+        pictures = {found.source.read(place)[1].tobytes() for place in range(144)}
+        assert not pictures & (pooled | seen) and len(pictures) == 144
+        seen |= pictures
+
+
+############################## Findings ##############################
+
+CHOICES = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]] * 50)
+M = 200  # choices, and test images
+
+
+class _Scores:
+    """Made scores, by arm and size: shares of right answers, alike for all data sets of a kind."""
+
+    def __init__(self):
+        self.runs = {"": {}, "new_categories": {}}
+        self.rng = np.random.default_rng(0)
+
+    def add(self, arm, *sizes, categories=0.3, surface=0.3, right=0.5, new=0.5):
+        for size in sizes or ("medium",):
+            arrays = {
+                f"{name}/accuracy, ridge, 1-shot/draws": self._answers(share, (3, M))
+                for kind, share in ((CATEGORIES, categories), (SURFACE, surface))
+                for name in kind
+            }
+            for by_arm, share in zip(self.runs.values(), (right, new), strict=True):
+                run = by_arm.setdefault(arm, Run([], {"things": {}, "fewshot": {}}, {}))
+                chosen = {"all/accuracy/correct": self._answers(share, M) == 1}
+                run.answers["things"][size] = Answers([], chosen, [])
+                run.answers["fewshot"][size] = Answers([], arrays, [])
+
+    def _answers(self, share, shape):
+        """As many right ones, but different ones each time."""
+        right = (np.arange(M) < round(share * M)) * np.ones(shape)
+        return self.rng.permuted(right, axis=-1).astype(np.float16)
+
+    def scored(self):
+        sharing = dict.fromkeys(self.runs, odd_one_out.prepare(CHOICES))
+        return ablations_report.Scored(self.runs, sharing, 1)
+
+    def findings(self, name, **changes):
+        ablation = ablations.plan(_config(**changes), n_images=3000)[name]
+        return list(ablations_report.FINDINGS[name](self.scored(), ablation))
+
+
+def test_a_finding_is_a_difference_of_means_over_data_sets_and_sizes():
+    scores = _Scores()
+    scores.add("base", "small", "large", categories=0.2, surface=0.6)
+    scores.add("aligned", "small", categories=0.4, surface=0.5)
+    scores.add("aligned", "large", categories=0.5, surface=0.5)
+    gains, larger = scores.findings("capacity", **{"sizes.capacity": ("small", "large")})
+    assert gains.here.value == pytest.approx(0.25) and gains.also.value == pytest.approx(-0.1)
+    assert larger.here.value == pytest.approx(0.1) and larger.also.value == pytest.approx(0)
+    assert [gains.verdict, larger.verdict] == ["as in the paper"] * 2
+
+
+def test_the_interval_of_a_difference_is_that_of_its_data_sets_together():
+    scores = _Scores()
+    scores.add("base", categories=0.3)
+    scores.add("aligned", categories=0.35)
+    found = scores.scored().learned(CATEGORIES, {("aligned", "medium"): 1, ("base", "medium"): -1})
+    name = "{}/accuracy, ridge, 1-shot/draws"
+    by_arm = [scores.runs[""][arm].answers["fewshot"]["medium"] for arm in ("aligned", "base")]
+    single = []
+    for one in CATEGORIES:
+        a, b = (arrays.arrays[name.format(one)].astype(float) for arrays in by_arm)
+        single.append(crossed.mean(a - b).measured)
+    errors = np.array([(one.high - one.low) / 2 for one in single])
+    assert found.value == pytest.approx(np.mean([one.value for one in single]))
+    assert found.high - found.value == pytest.approx(np.sqrt((errors**2).sum()) / len(errors))
+    assert found.n == M * len(CATEGORIES)
+
+
+@pytest.mark.parametrize(
+    ("few", "most", "verdicts"),
+    [
+        (0.2, 0.6, ["as in the paper", "the opposite"]),
+        (0.6, 0.3, ["the opposite", "as in the paper"]),
+        (0.2, 0.2, ["not shown", "not shown"]),
+    ],
+)
+def test_what_the_paper_did_not_find_is_said(few, most, verdicts):
+    scores = _Scores()
+    for arm in ("base", "images/100", "images/300", "images/1000"):
+        scores.add(arm, categories=0.2)
+    scores.add("images/30", categories=few)
+    scores.add("aligned", categories=most)
+    more, hundredth = scores.findings("images")
+    assert [more.verdict, hundredth.verdict] == verdicts
+    assert more.paper.endswith("3,000 against 30.") and hundredth.paper.endswith("images, 30.")
+    assert hundredth.here.value == pytest.approx(few - (most + 0.2) / 2)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.3, "a difference"), (0.7, "no difference")])
+def test_schemes_are_alike_unless_they_are_shown_to_differ(share, verdict):
+    scores, sizes = _Scores(), ("small", "medium", "large")
+    scores.add("aligned", *sizes, categories=0.7)
+    scores.add("sampling/random", *sizes, categories=0.3)
+    scores.add("sampling/class", *sizes, categories=share)
+    random, by_class = scores.findings("sampling")
+    assert (random.verdict, by_class.verdict) == ("as in the paper", verdict)
+
+
+def test_people_s_choices_are_compared_with_the_best_setting():
+    scores, arms = _Scores(), _direct()
+    scores.add("base", categories=0.3)
+    scores.add("aligned", categories=0.4, right=0.6, new=0.7)
+    for number, arm in enumerate(arms):
+        scores.add(arm, categories=0.2 + 0.1 * number, right=0.95 if number == 2 else 0.4, new=0.5)
+    worse, takes, chosen = scores.findings("things")
+    assert worse.here.value == pytest.approx(0.4 - 0.5) and worse.verdict == "the opposite"
+    assert takes.here.value == pytest.approx(0.3 - 0.35) and "in 1 of 4 settings" in takes.paper
+    assert chosen.here.value == pytest.approx(0.6 - 0.95) and chosen.verdict == "the opposite"
+    assert chosen.also.value == pytest.approx(0.7 - 0.5) and chosen.also.low > 0
+
+
+def _direct():
+    plan = ablations.plan(_config(), n_images=3000)
+    return [arm.name for arm in plan["things"].arms.values() if arm.name != "aligned"]
+
+
+############################## The whole recipe ##############################
+
+# Too small to learn anything.
+SMALL = (
+    "--config=configs/ablations.py",
+    "--config.ablations=('images','things')",
+    "--config.toy.n_things=96",
+    "--config.toy.n_pool=60",
+    "--config.toy.n_triplets=3000",
+    "--config.toy.n_test=300",
+    "--config.teacher.variant=mu/8",
+    *(f"--config.{name}.n_images=200" for name in ("teacher", "students.medium")),
+    *(f"--config.{name}.steps=8" for name in ("teacher", "students.medium", "distill")),
+    *(f"--config.{name}.warmup_steps=1" for name in ("teacher", "students.medium", "distill")),
+    "--config.vice.n_seeds=1",
+    "--config.vice.init_dim=10",
+    "--config.vice.batch_size=256",
+    "--config.vice.burn_in=50",
+    "--config.vice.window=50",
+    "--config.vice.max_steps=50",
+    "--config.vice.cooldown_steps=50",
+    "--config.ud.lambdas=(0.1,)",
+    "--config.ud.max_iterations=10",
+    "--config.clusters.ks=(4,8)",
+    "--config.clusters.restarts=1",
+    "--config.sampling.n_triplets=200",
+    "--config.distill.batch_size=8",
+    "--config.distill.checkpoint_every=2",
+    "--config.n_images=(30,)",
+    "--config.direct.peak_lr=(0.006,)",
+    "--config.direct.pull=(0.0,)",
+    "--config.tests.n_images=180",
+    "--config.tests.shots=(1,2)",
+    "--config.tests.draws=2",
+)
+
+
+def _start(environment, *command):
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ablate(environment, workdir, *options, status=0):
+    process = _start(environment, "main.py", *SMALL, f"--workdir={workdir}", *options)
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == status and "Traceback" not in err, err
+    return out, err
+
+
+def _numbers(workdir):
+    found = json.loads((workdir / "results.json").read_text())
+    del found["finished"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(environment, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("ablations")
+    return workdir, *_ablate(environment, workdir)
+
+
+@pytest.mark.slow
+def test_the_recipe_scores_every_student_and_says_what_came_out(whole, environment, tmp_path):
+    workdir, out, _ = whole
+    found = _numbers(workdir)
+    trained = [(row["trained as"], row["size"]) for row in found["students"]]
+    direct = "things: lr 0.006 pull 0"
+    assert trained == [(arm, "medium") for arm in ("base", "aligned", "images: 30", direct)]
+    for row in found["students"]:
+        kinds = [f"{n}-shot, {kind}" for n in (1, 2) for kind in ("categories", "surface")]
+        for test in ("people's choices", "new categories", *kinds):
+            assert row[test]["low"] <= row[test]["value"] <= row[test]["high"]
+        assert row["people's choices"]["n"] == 300
+    assert len(found["findings"]) == 4 and all(one["paper"] in out for one in found["findings"])
+    page = (workdir / "report.html").read_text()
+    assert "Number of images: How does it grow?" not in page  # two numbers are no curve
+    assert "Fine-tuning on people" in page and "More human, and better at seeing?" in page
+
+    runs = ",".join(str(workdir / "evals" / arm) for arm in ("base", "aligned", "images/30"))
+    process = _start(environment, "-m", "evals", "compare", f"--runs={runs}", f"--out={tmp_path}")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0 and "new_category, 1-shot" in out, err
+
+
+@pytest.mark.slow
+def test_what_is_up_to_date_is_skipped(whole, environment):
+    workdir, out, _ = whole
+    before = _numbers(workdir)
+    again, err = _ablate(environment, workdir)
+    assert ": running" not in err and again == out and _numbers(workdir) == before
+
+
+@pytest.mark.slow
+def test_killed_while_an_arm_trains_and_run_again(whole, environment, tmp_path):
+    workdir, *_ = whole
+    process = _start(environment, "main.py", *SMALL, f"--workdir={tmp_path}")
+    deadline = time.monotonic() + 400
+    while not list(tmp_path.glob("arms/things/*/medium.npz.parts/*/checkpoints/[4-9]*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    _, err = _ablate(environment, tmp_path)
+    assert "distill: resuming after step" in err
+    assert _numbers(tmp_path) == _numbers(workdir)
+    assert not list(tmp_path.rglob("*.parts")) and not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.slow
+def test_a_bad_value_ends_in_one_sentence_before_anything_is_made(environment, tmp_path):
+    workdir = tmp_path / "new"
+    _, err = _ablate(environment, workdir, "--config.n_images=(30,100)", status=2)
+    assert err.count("error: ") == 1 and "config.n_images has 100; expected" in err
+    assert not list(workdir.rglob("*.npz"))
