@@ -82,7 +82,8 @@ def test_an_eval_without_its_headline_number_is_told_by_its_parts():
 
 
 def test_headlines_of_all_evals_have_names_of_their_own():
-    asked = scoring.QUESTIONS.values()
+    # Those of the other family depend on the data sets.
+    asked = [question for question in scoring.QUESTIONS.values() if question.family == HUMAN]
     names = [shown.name for question in asked for shown in question.headline({})]
     assert len(names) == len(set(names)) > 8
 

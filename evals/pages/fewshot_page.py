@@ -1,6 +1,5 @@
 """The report's section on learning from few examples, from answers alone; see `evals.fewshot`."""
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,6 @@ STRENGTH = " λ="  # in the name of a read-out that differs from another only in
 
 MOST_PANELS = 6
 MOST_INTERVALS = 3  # that fit beside each other in a table
-MOST_COLUMNS = 10
 
 TASK = (
     "The model stays as it is. From its embeddings of a few labelled images of each class a simple "
@@ -178,14 +176,11 @@ def _by_head(
             for head in heads
         }
         return _table(cells, "read-out", caption)
-    if len(heads) * len(shots) > MOST_COLUMNS:
-        shots = [shots[0], shots[-1]]
-    columns = list(itertools.product(shots, heads))
+    few_and_many = dict.fromkeys((shots[0], shots[-1]))
     cells = {
-        name: {
-            f"{_label(head)}, {n}-shot": found.find(subset, metric(head, n)) for n, head in columns
-        }
+        f"{name}, {n}-shot": {_label(head): found.find(subset, metric(head, n)) for head in heads}
         for name, found in models.items()
+        for n in few_and_many
     }
     return _table(cells, "model", caption)
 
