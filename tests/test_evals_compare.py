@@ -135,7 +135,7 @@ def refused(capsys, status, message):
 LABELS = {
     "one too few": ("a", "found 1 for 2 runs"),
     "the same": ("a,a", "'a' cannot name a run"),
-    "empty": ("a,", "'' cannot name a run"),
+    "empty": ("a,", "'a,' has an empty part"),
     "people's": ("a,people", "'people' cannot name a run"),
     "a column's": ("test,a", "'test' cannot name a run"),
     "another column's": ("a,highest", "'highest' cannot name a run"),

@@ -244,7 +244,7 @@ DATA = {
     ),
     "no data": (
         lambda t, d, e: {"embeddings": e, "data_dir": t / "none", "evals": None},
-        "none: no such folder; expected people's data",
+        "none: no such folder; expected the data",
     ),
     "no choices": (
         lambda t, d, e: {"embeddings": e, "data_dir": empty(t / "empty")},
