@@ -1,13 +1,17 @@
 """How long a few-shot sweep takes, against scikit-learn and PyTorch in a loop.
 
     python -m benchmarks.fewshot                       # minutes; needs torch
-    python -m benchmarks.fewshot --features=FILE.npz   # ids, embeddings, labels
+    python -m benchmarks.fewshot --features=FILE.npz   # embeddings, labels
 
 The protocol of paper 000: {1, 5, 10, 20, 40, 80} examples of each of 100 classes are drawn three
 times from 10,000 features of 768 columns, and logistic regression and heads of one and two layers
 that have learnt from them classify the rest. The other side is scikit-learn's LogisticRegression
 and PyTorch modules trained by the same recipe, one after the other. Both run here, in turn; prints
 the accuracies side by side, then one JSON line.
+
+scikit-learn stops by the size of the gradient, and where that is small depends on the features: by
+default (--tol=1e-4) at 80 shots of the synthetic ones 1.6 points below the accuracy of the minimum,
+with CLIP's of CIFAR-100 at it. The two sides are compared at equal accuracy, hence 1e-5.
 """
 
 import argparse
@@ -56,22 +60,24 @@ def ours(x: np.ndarray, y: np.ndarray, trains: Sequence[np.ndarray]) -> dict[str
     return found
 
 
-def theirs(x: np.ndarray, y: np.ndarray, trains: Sequence[np.ndarray]) -> dict[str, Sweep]:
+def theirs(
+    x: np.ndarray, y: np.ndarray, trains: Sequence[np.ndarray], tol: float
+) -> dict[str, Sweep]:
     """Loops over scikit-learn and PyTorch, by kind of read-out."""
-    found = {"logistic": functools.partial(sklearn_logistic, x, y, trains)}
+    found = {"logistic": functools.partial(sklearn_logistic, x, y, trains, tol)}
     for name, layers in LAYERS.items():
         found[name] = functools.partial(torch_heads, x, y, trains, layers=layers)
     return found
 
 
 def sklearn_logistic(
-    x: np.ndarray, y: np.ndarray, trains: Sequence[np.ndarray]
+    x: np.ndarray, y: np.ndarray, trains: Sequence[np.ndarray], tol: float
 ) -> list[np.ndarray]:
     """The class of every row by scikit-learn, for each number of shots [r, n]."""
     from sklearn.linear_model import LogisticRegression
 
     def fit(row: np.ndarray) -> np.ndarray:
-        return LogisticRegression(max_iter=10_000).fit(x[row], y[row]).predict(x)
+        return LogisticRegression(tol=tol, max_iter=10_000).fit(x[row], y[row]).predict(x)
 
     return [np.stack([fit(row) for row in rows]) for rows in trains]
 
@@ -142,6 +148,7 @@ def main() -> None:
     """Runs both sides and prints the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", help="an .npz with embeddings [n, d] and labels [n]")
+    parser.add_argument("--tol", type=float, default=1e-5, help="of scikit-learn")
     args = parser.parse_args()
     if args.features:
         with np.load(args.features, allow_pickle=False) as file:
@@ -151,7 +158,7 @@ def main() -> None:
     names, y = np.unique(y, return_inverse=True)
     trains = draws.draw(y, SHOTS, DRAWS, 0, names.astype(str), leave=1)
     seconds, found = timed("ours", ours(x, y, trains))
-    their_seconds, their_found = timed("scikit-learn and torch", theirs(x, y, trains))
+    their_seconds, their_found = timed("scikit-learn and torch", theirs(x, y, trains, args.tol))
     largest = 0.0
     for name in found:
         mine, other = (accuracy(f[name], y, trains) for f in (found, their_found))
@@ -164,6 +171,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "features": list(x.shape),
         "heads": len(found) * len(SHOTS) * DRAWS,
+        "tol": args.tol,
         "seconds": seconds,
         "seconds_sklearn_torch": their_seconds,
         "total_s": round(total, 1),

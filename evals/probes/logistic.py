@@ -35,7 +35,10 @@ from evals.probes import lbfgs
 from evals.probes.lbfgs import dot
 from evals.probes.linear import Linear, predict, scores
 
-TOLERANCE = 1e-7  # ours: distance from the minimum, relative
+# Distance from the minimum, relative: ours. From 1e-7 to 1e-5 accuracies of CIFAR-100 from CLIP's
+# features move by less than 0.03 points; above 1e-6 the estimate of that distance is too low where
+# one column is huge.
+TOLERANCE = 1e-6
 MEMORY = 6  # ours: pairs that L-BFGS remembers
 # The coordinates are made anew when u is another by this factor: ours.
 FACTOR = 3.0
