@@ -250,8 +250,7 @@ def score(options: argparse.Namespace) -> str:
     what = evaluated[0].name if len(evaluated) == 1 else f"{len(evaluated)} models"
     # First away with it and last written: where it is, the other files are of the same run.
     (out / runs.RESULTS).unlink(missing_ok=True)
-    rows = report.difference_rows(differences)
-    runs.write_csv(out / report.DIFFERENCES, report.COLUMNS, rows)
+    runs.write_csv(out / report.DIFFERENCES, report.COLUMNS, differences)
     page.write_page(out / REPORT, _title(what, run.answers), sections)
     page.write_figures(out / FIGURES, sections)
     runs.write(out, run)
@@ -297,13 +296,14 @@ def compare(options: argparse.Namespace) -> str:
     }
     runs.write_csv(options.out / report.DIFFERENCES, columns, found.differences)
     files.write_json(options.out / runs.RESULTS, results)
-    made = [report.provenance(run.about, label) for label, run in finished.items()]
+    made = [report.provenance(run, label) for label, run in finished.items()]
     title = _title(", ".join(finished), *(run.answers for run in finished.values()))
     page.write_page(options.out / REPORT, title, [*found.sections, *made])
     page.write_figures(options.out / FIGURES, [*found.sections, *made])
     hashes = ", ".join(f"{label} {run.about['config_hash']}" for label, run in finished.items())
     about = f"95 % intervals in brackets; settings {hashes}."
-    return "\n".join([table(found.rows), "", *found.notes, about])
+    shown = [table(found.rows), ""] if found.rows else []
+    return "\n".join([*shown, *found.sentences, *found.notes, about])
 
 
 def _title(what: str, *evals: Iterable[str]) -> str:

@@ -87,6 +87,18 @@ class Headline(NamedTuple):
     chance: float = 0.0
 
 
+class Changed(NamedTuple):
+    """What differs between two models, where a difference of two scores cannot tell it.
+
+    Attributes:
+      section: of the report; sentences in it are for the terminal, too.
+      scores: numbers, which are differences already.
+    """
+
+    section: page.Section
+    scores: Sequence[Score]
+
+
 class Question(NamedTuple):
     """An eval: the functions of its module, and what to show of it first.
 
@@ -94,8 +106,8 @@ class Question(NamedTuple):
       headline: the numbers that the summary shows, given all models' answers and people's.
       load, people, score, section: see above.
       family: HUMAN or VISION.
-      change: what differs between two models, given people's answers and theirs, the earlier
-        model's first; for what a difference of two scores cannot tell.
+      change: from one model to another, given people's answers, the earlier model's and the later
+        one's.
     """
 
     headline: Callable[[Mapping[str, Answers]], Sequence[Headline]]
@@ -104,7 +116,7 @@ class Question(NamedTuple):
     score: Callable[..., Answers]
     section: Callable[[Mapping[str, Answers]], page.Section]
     family: str = HUMAN
-    change: Callable[[Mapping[str, Answers]], page.Section] | None = None
+    change: Callable[[Mapping[str, Answers]], Changed] | None = None
 
 
 def save(path: Path, answers: Answers) -> None:

@@ -13,7 +13,7 @@ from alignet.errors import Absent
 from evals.answers import PEOPLE, Answers, Question
 from evals.models import Model, naming
 from evals.options import Options
-from evals.pages import between_figures, figures, page
+from evals.pages import between_figures, page
 from evals.statistics import representations
 from evals.statistics.intervals import Measured
 from evals.statistics.representations import CKA, MEASURES, RSA
@@ -179,7 +179,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     if len(models) > 2:
         matrices = {name: _matrix(found, models, name) for name in (RSA, CKA)}
         picture = between_figures.heat_maps(matrices, models)
-        blocks.append(page.Picture(figures.svg(picture), CAPTION))
+        blocks.append(page.Picture(picture, CAPTION))
     if few:
         rows = [
             {"models": f"{first} – {second}"} | {one.measure: _number(one) for one in group}

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals import ablations, matching
-from evals.answers import PEOPLE, Headline, Question
-from evals.families import WORDS, percent
-from evals.matching import ONE, Change, Matched, Test
-from evals.pages import comparison_figures, figures, page
+from evals import ablations, details, matching
+from evals.answers import Headline, Question
+from evals.details import Details
+from evals.families import WORDS, listed, percent
+from evals.matching import Change, Matched, Test
+from evals.pages import comparison_figures, page
 from evals.pages.comparison_figures import Panel
 from evals.pages.levels_page import DOUBT, KINDS
 from evals.runs import Run
@@ -23,8 +24,6 @@ from evals.statistics import differences
 from evals.statistics.intervals import Measured
 from evals.summary import YARDSTICK
 
-MOST_ENTRIES = 12  # models and settings in an eval's own section
-MOST_BETWEEN = 28  # the same in that of models against models: paper 002 has 7 models × 4 settings
 MOST_COLUMNS = 8  # of numbers in a table
 MOST_CLOUDS = 7  # models of which single triplets are drawn
 DIFFERENCE_COLUMNS = (
@@ -37,12 +36,14 @@ Blocks = list[str | page.Table | page.Picture]
 class Comparison(NamedTuple):
     """Attributes:
     rows: for the terminal, one a test and model.
+    sentences: for the terminal, what no test tells.
     sections: of the page.
     notes: what was not compared, and why; the sections say it, too.
     differences: rows of differences.csv (DIFFERENCE_COLUMNS): each model in each two settings.
     """
 
     rows: Sequence[Mapping[str, Any]]
+    sentences: Sequence[str]
     sections: Sequence[page.Section]
     notes: Sequence[str]
     differences: Sequence[Sequence[Any]]
@@ -73,9 +74,11 @@ def compare(runs: Mapping[str, Run], questions: Mapping[str, Question]) -> Compa
                 sections.append(_model_section(matched, own))
     if doubt:
         sections.append(_doubt_section(matched, doubt, changes))
-    sections += [*ablations.sections(matched, tests), *_own_sections(matched, questions)]
+    found = details.run(matched, questions)
+    sections += [*ablations.sections(matched, tests), *found.sections]
     sections.append(_number_section(matched, [*tests, *doubt], rows, changes, notes))
-    return Comparison(rows, sections, notes, [_csv_row(change) for change in changes])
+    differences = [_csv_row(change) for change in changes] + _changed_rows(found)
+    return Comparison(rows, found.sentences, sections, notes, differences)
 
 
 def _csv_row(change: Change) -> tuple[Any, ...]:
@@ -83,6 +86,15 @@ def _csv_row(change: Change) -> tuple[Any, ...]:
     names = (change.model, change.test.eval, one.subset, one.metric, one.first, one.second)
     p = (one.p, one.p_holm, one.test, one.better)
     return (*names, *one.difference.as_dict().values(), change.relative, *p)
+
+
+def _changed_rows(found: Details) -> list[tuple[Any, ...]]:
+    """The same of what is no difference of two scores, without a test."""
+    return [
+        (model, eval, subset, metric, *labels, *value.as_dict().values(), *[None] * 5)
+        for (model, eval, *labels), changed in found.changed.items()
+        for subset, metric, value in changed.scores
+    ]
 
 
 def _rows(matched: Matched, tests: Sequence[Test]) -> list[dict[str, Any]]:
@@ -125,7 +137,7 @@ def _first_section(
             words.test,
             *_verdicts(matched, tests, changes),
             page.Picture(
-                figures.svg(picture),
+                picture,
                 f"All tests, with 95 % intervals; further right is {words.more}.",
             ),
             *([YARDSTICK] if any(test.ceiling for test in tests) else []),
@@ -145,7 +157,7 @@ def _model_section(matched: Matched, tests: Sequence[Test]) -> page.Section:
     )
     return page.Section(
         f"Model by model: {words.which_setting.lower()}",
-        [*tables, page.Picture(figures.svg(picture), caption)],
+        [*tables, page.Picture(picture, caption)],
     )
 
 
@@ -190,7 +202,7 @@ def _doubt_section(
         "people are spreads its probability over the three answers there: its entropy is high.",
         *_verdicts(matched, doubt, changes),
         page.Picture(
-            figures.svg(picture),
+            picture,
             "Rank correlation of models' entropy with people's response times to the same "
             "triplets, with 95 % intervals.",
         ),
@@ -200,7 +212,7 @@ def _doubt_section(
             scores = {test.subset: test.scores.get(model, {}) for test in doubt}
             picture = comparison_figures.response_times(points, scores)
             caption = f"{model}: people's response times and its entropy, triplet by triplet."
-            blocks.append(page.Picture(figures.svg(picture), caption))
+            blocks.append(page.Picture(picture, caption))
     if len(matched.models) > MOST_CLOUDS:
         blocks.append(f"Single triplets are drawn for the first {MOST_CLOUDS} models.")
     return page.Section("In doubt where people are?", blocks)
@@ -216,39 +228,6 @@ def _points(matched: Matched, model: str) -> dict[str, dict[str, tuple[np.ndarra
             if entropy is not None and times is not None and len(entropy) == len(times):
                 points.setdefault(label, {})[level] = (entropy, times)
     return points
-
-
-def _own_sections(matched: Matched, questions: Mapping[str, Question]) -> Iterator[page.Section]:
-    """What the evals say of any models, here of those that saw the same data as the first."""
-    left_out = []
-    for eval, by_model in matched.answers.items():
-        group = matched.alike[eval][0]
-        entries = {
-            label if model == ONE else f"{model}, {label}": by_label[label]
-            for label in group
-            for model, by_label in by_model.items()
-            if label in by_label
-        }
-        if len(entries) > (MOST_BETWEEN if eval == "between_models" else MOST_ENTRIES):
-            left_out.append(eval)
-            continue
-        people = {PEOPLE: matched.people[eval][group[0]]}
-        section = questions[eval].section(people | entries)
-        if section.blocks:
-            yield section
-        if (change := questions[eval].change) is not None:
-            for model, label in itertools.product(by_model, group[1:]):
-                names = [one if model == ONE else f"{model}, {one}" for one in (group[0], label)]
-                if all(name in entries for name in names):
-                    yield change(people | {name: entries[name] for name in names})
-    if left_out:
-        yield page.Section(
-            "Details",
-            [
-                f"The details of {_listed(left_out)} are in the reports of the runs: there are too "
-                "many models in too many settings to show them here."
-            ],
-        )
 
 
 def _number_section(
@@ -284,18 +263,16 @@ def _number_section(
 
 
 def _scope(matched: Matched, tests: Sequence[Test]) -> str:
-    models, n = len(matched.models), len(tests)
-    return (
-        f"{models} model{'s' * (models > 1)} in {len(matched.labels)} settings "
-        f"({_listed(matched.labels)}), on {n} test{'s' * (n > 1)}."
-    )
+    models = _counted(len(matched.models), "model")
+    settings = f"{len(matched.labels)} settings ({listed(matched.labels)})"
+    return f"{models} in {settings}, on {_counted(len(tests), 'test')}."
 
 
 def _verdicts(matched: Matched, tests: Sequence[Test], changes: Sequence[Change]) -> Iterator[str]:
     """Which setting scores highest, and how each fares against the first."""
     first, *others = matched.labels
     words = WORDS[tests[0].family]
-    cases, each = ("cases", " (a model on a test)") if len(matched.models) > 1 else ("tests", "")
+    case, each = ("case", " (a model on a test)") if len(matched.models) > 1 else ("test", "")
     highest = [_highest(values) for test in tests for values in test.scores.values()]
     wins = Counter(label for labels in highest for label in labels).most_common()
     if not wins:
@@ -303,8 +280,8 @@ def _verdicts(matched: Matched, tests: Sequence[Test], changes: Sequence[Change]
         return
     (top, most), *rest = wins
     others_too = "".join(f", {label} in {count}" for label, count in rest)
-    total = sum(map(bool, highest))
-    yield f"Of {total} {cases}{each}, {top} scores highest in {most}{others_too}."
+    total = _counted(sum(map(bool, highest)), case)
+    yield f"Of {total}{each}, {top} scores highest in {most}{others_too}."
     for label in others:
         own = [change for test in tests for change in _against(changes, test, label, first)]
         if not own:
@@ -314,10 +291,14 @@ def _verdicts(matched: Matched, tests: Sequence[Test], changes: Sequence[Change]
         unclear = len(own) - better - worse
         unclear = f", no difference is shown in {unclear}" if unclear else ""
         yield (
-            f"{label} is {words.more} than {first} in {better} of {len(own)} {cases} and "
+            f"{label} is {words.more} than {first} in {better} of {_counted(len(own), case)} and "
             f"{words.less} in {worse}{unclear} (α = .05, Holm). On average it adds "
             f"{_average(own)}."
         )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n > 1)}"
 
 
 def _average(own: Sequence[Change]) -> str:
@@ -397,7 +378,3 @@ def _plain(value: float, test: Test) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", "−")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,5 +1,6 @@
 """How the two families of evals are spoken of: is a model like people, and does it see well?"""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evals.answers import HUMAN, VISION
@@ -51,3 +52,8 @@ WORDS = {
 def percent(test: Any) -> bool:
     """Whether a test's numbers are shares, which are shown in %."""
     return test.metric.startswith("accuracy")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import summary
-from evals.answers import PEOPLE
+from evals.answers import PEOPLE, Changed
 from evals.pages import page
 from evals.pages.table import table
 from evals.runs import Run
@@ -20,12 +20,12 @@ COLUMNS = (
 MOST_NUMBERS = 80  # beyond, scores.csv is easier to read than a page
 
 
-def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]], str]:
+def sections(run: Run) -> tuple[list[page.Section], list[tuple[Any, ...]], str]:
     """Draws up the report of a run.
 
     Returns:
-      The sections of the page, the differences of every pair of models by eval, and the text for
-      the terminal.
+      The sections of the page; rows of differences.csv: every pair of models that were compared,
+      and changes from the model before; and the text for the terminal.
     """
     found = summary.tests(run.answers, QUESTIONS)
     compared = summary.compare(found, run.answers)
@@ -37,17 +37,21 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
     first = next(iter(orders.values()), run.models)
     before = run.about["settings"].get("before")
     parts = [summary.section(by_family[f], models, compared) for f, models in orders.items()]
+    differences = [row for test in found for row in _rows(test.eval, compared.get(test.name, ()))]
+    told: list[str] = []
     for name, by_model in run.answers.items():
         question = QUESTIONS[name]
         models = orders.get(question.family, first)
         ordered = {model: by_model[model] for model in (PEOPLE, *models) if model in by_model}
         sections = [question.section(ordered)]
         if question.change and before in by_model:
-            sections += [
-                question.change({key: by_model[key] for key in (PEOPLE, before, model)})
-                for model in models
-                if model in by_model and model != before
-            ]
+            for model in models:
+                if model in by_model and model != before:
+                    pair = {key: by_model[key] for key in (PEOPLE, before, model)}
+                    change = question.change(pair)
+                    sections.append(change.section)
+                    differences += _change_rows(name, model, before, change)
+                    told += page.sentences(change.section)
         parts += [section for section in sections if section.blocks]
 
     notes = notes_of(run)
@@ -59,26 +63,21 @@ def sections(run: Run) -> tuple[list[page.Section], dict[str, list[Difference]],
         for subset, metric, value in answers.scores
     ]
     every = "scores.csv, beside this page, has all numbers"
-    every += "; differences.csv every pair of models." if any(compared.values()) else "."
+    every += "; differences.csv what differs between models." if differences else "."
     blocks: list[Any] = [every, *notes]
     if 0 < len(rows) <= MOST_NUMBERS:
         blocks.insert(0, page.Table(rows, "All numbers, with 95 % intervals."))
-    parts += [page.Section("All numbers", blocks), provenance(run.about)]
+    parts += [page.Section("All numbers", blocks), provenance(run)]
 
-    by_eval: dict[str, list[Difference]] = {}
-    for test in found:
-        by_eval.setdefault(test.eval, []).extend(compared.get(test.name, ()))
-    sentences = [summary.sentence(test, compared.get(test.name, ())) for test in found]
+    said = [summary.sentence(test, compared.get(test.name, ())) for test in found] + told
     if not rows:  # but figures, which the terminal cannot show
-        sentences = [
-            block for part in parts[:-2] for block in part.blocks if isinstance(block, str)
-        ]
+        said = [sentence for part in parts[:-2] for sentence in page.sentences(part)]
     shown = [rows for f, models in orders.items() for rows in summary.tables(by_family[f], models)]
     if not shown and rows:
         shown = [[row for row in rows if row["model"] != PEOPLE]]
     tables = [[table(some)] for some in shown]
-    paragraphs = [*tables, sentences, [*notes, settings(run.about)]]
-    return parts, by_eval, "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
+    paragraphs = [*tables, said, [*notes, settings(run.about)]]
+    return parts, differences, "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
 
 
 def notes_of(run: Run) -> list[str]:
@@ -106,11 +105,18 @@ def settings(about: Mapping[str, Any]) -> str:
     return f"95 % intervals in brackets; seed {about['seed']}, settings {about['config_hash']}."
 
 
-def provenance(about: Mapping[str, Any], label: str = "") -> page.Section:
+def provenance(run: Run, label: str = "") -> page.Section:
     """What the numbers, perhaps those of one label, were made with."""
+    about = run.about
+    asked = {
+        # An eval's own settings say nothing of the others.
+        name: value
+        for name, value in about["settings"].items()
+        if name in run.answers or not isinstance(value, Mapping)
+    }
     rows = [
         {"what": "settings", "value": about["config_hash"]},
-        *({"what": name, "value": value} for name, value in _flat(about["settings"])),
+        *({"what": name, "value": value} for name, value in _flat(asked)),
         {"what": "finished", "value": about["finished"]},
         *({"what": name, "value": version} for name, version in about["versions"].items()),
         *({"what": Path(p).name, "value": digest[:16]} for p, digest in about["inputs"].items()),
@@ -127,13 +133,19 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, str(value)
 
 
-def difference_rows(by_eval: Mapping[str, Sequence[Difference]]) -> list[tuple[Any, ...]]:
-    """Every pair of models that were compared, a row of differences.csv each."""
+def _change_rows(eval: str, after: str, before: str, change: Changed) -> list[tuple[Any, ...]]:
+    """The numbers of a change, a row of differences.csv each; without a test."""
+    return [
+        (eval, subset, metric, after, before, *value.as_dict().values(), None, None, None, None)
+        for subset, metric, value in change.scores
+    ]
+
+
+def _rows(eval: str, found: Sequence[Difference]) -> list[tuple[Any, ...]]:
     return [
         (
-            *(name, d.subset, d.metric, d.first, d.second, *d.difference.as_dict().values()),
-            *(d.p, d.p_holm, d.test, d.better or ""),
+            *(eval, d.subset, d.metric, d.first, d.second, *d.difference.as_dict().values()),
+            *(d.p, d.p_holm, d.test, d.better),
         )
-        for name, found in by_eval.items()
         for d in found
     ]

@@ -10,7 +10,7 @@ import scipy.stats
 
 from evals.answers import PEOPLE, Answers, Question
 from evals.families import WORDS, percent
-from evals.pages import figures, page, summary_figures
+from evals.pages import page, summary_figures
 from evals.statistics import differences
 from evals.statistics.differences import Difference
 from evals.statistics.intervals import Measured
@@ -153,7 +153,7 @@ def section(
     )
     with_people = any(test.ceiling for test in found)
     caption = PICTURE + (CEILINGS if with_people else "") + (" Orange: the best." * several)
-    blocks.append(page.Picture(figures.svg(picture), caption))
+    blocks.append(page.Picture(picture, caption))
     if with_people:
         blocks.append(YARDSTICK)
     blocks += [sentence(test, compared.get(test.name, ())) for test in found]

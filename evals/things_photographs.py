@@ -21,7 +21,7 @@ from alignet.errors import Absent, InputError
 from evals.answers import PEOPLE, Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
-from evals.pages import figures, page, summary_figures
+from evals.pages import page, summary_figures
 from evals.statistics import odd_one_out
 from evals.statistics.intervals import Measured
 
@@ -176,7 +176,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         chance=dict.fromkeys(dots, odd_one_out.CHANCE),
         ceilings=dict.fromkeys(dots, odd_one_out.PUBLISHED),
     )
-    return page.Section(TITLE, [TEXT, page.Picture(figures.svg(picture), CAPTION)])
+    return page.Section(TITLE, [TEXT, page.Picture(picture, CAPTION)])
 
 
 def load_concepts(data_dir: str | Path) -> Concepts:

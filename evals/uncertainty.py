@@ -208,7 +208,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         ece = table.cell(models[model].find("all", "ECE"))
         picture = figures.reliability_diagram(bins, title=model)
         text = f"{model}: how often people give the answer that it holds most probable; ECE {ece}."
-        blocks.append(page.Picture(figures.svg(picture), text))
+        blocks.append(page.Picture(picture, text))
     return page.Section(TITLE, blocks)
 
 

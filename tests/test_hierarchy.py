@@ -9,11 +9,14 @@ import pytest
 from alignet.data import alignet_triplets, wordnet
 from alignet.data.labelled import take
 from alignet.errors import Absent, InputError
-from evals import answers, hierarchy, models
+from evals import answers, comparison, hierarchy, models, report
 from evals.answers import PEOPLE
 from evals.options import Options
 from evals.pages import hierarchy_page, page
+from evals.runs import Run
+from evals.scoring import QUESTIONS
 from evals.statistics.relations import KNOWN, RELATIONS
+from tests.runs_case import ABOUT
 
 # By wnid: its name, how many photographs, and what it is.
 CLASSES = {
@@ -250,8 +253,9 @@ def test_of_many_pairs_some_stand_for_all(data_dir, monkeypatch):
 @pytest.mark.parametrize("factor", [1, 2, 0.3])
 def test_a_change_of_scale_is_none(data, factor):
     found = asked(data, matrix(), factor * matrix())
-    section = hierarchy.QUESTION.change(found)
-    assert section.blocks == ["None: all relative distances are the same in both."]
+    section, scores = hierarchy.QUESTION.change(found)
+    assert not scores
+    assert section.blocks == ["From before to after none did: all relative distances are the same."]
 
 
 def test_other_photographs_are_not_compared(data, data_dir):
@@ -351,12 +355,40 @@ def test_the_report_has_all_that_was_found(data, tmp_path):
     assert [row["model"] for row in table.rows] == ["before", "after", "later"]
     assert set(table.rows[0]) == {"model", *(RELATIONS[code] for code in KNOWN)}
     two = {name: found[name] for name in (PEOPLE, "before", "after")}
-    change = hierarchy.QUESTION.change(two)
+    change, scores = hierarchy.QUESTION.change(two)
     assert "same class: closer" in change.blocks[0]
     means = moved(two)
+    assert [score.value for score in scores] == list(means.values())
     assert {row["relation"]: row["change, SD"] for row in change.blocks[2].rows} == means
     assert [type(b) for b in change.blocks] == [str, page.Picture, page.Table, page.Picture]
     assert page.page("report", [section, change]).count("<figure>") == 3
+
+
+def test_the_change_is_told_by_a_run_and_by_a_comparison(data):
+    found = asked(data, matrix(0), matrix(1))
+    settings = ABOUT["settings"] | {"before": "before", "triplets": "none"}
+    run = Run(["before", "after"], {"hierarchy": found}, ABOUT | {"settings": settings})
+    sections, rows, text = report.sections(run)
+    assert "From before to after, relative to all pairs: same class: " in text
+    values = {row[2]: row[5] for row in rows}
+    assert all(len(row) == len(report.COLUMNS) for row in rows)
+    expected = {f"change of relative distance, {k}, SD": v.value for k, v in moved(found).items()}
+    assert values == expected
+    assert {row[:2] + row[3:5] for row in rows} == {("hierarchy", "all", "after", "before")}
+    names = [row["what"] for row in sections[-1].blocks[0].rows]
+    assert "before" in names and not any(name.startswith("levels") for name in names)
+
+    alone = {
+        name: Run([name], {"hierarchy": {key: found[key] for key in (PEOPLE, name)}}, ABOUT)
+        for name in ("before", "after")
+    }
+    compared = comparison.compare(alone, QUESTIONS)
+    assert compared.sentences[0].startswith("From before to after, relative to all pairs: ")
+    assert {(row[1], *row[4:6]) for row in compared.differences} == {
+        ("hierarchy", "after", "before")
+    }
+    assert {row[3]: row[6] for row in compared.differences} == expected
+    assert all(len(row) == len(comparison.DIFFERENCE_COLUMNS) for row in compared.differences)
 
 
 def test_a_model_without_rows_is_absent(data):

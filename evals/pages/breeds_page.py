@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evals.answers import PEOPLE, Answers
-from evals.pages import breeds_figures, figures, page
+from evals.pages import breeds_figures, page
 from evals.statistics.intervals import Measured
 
 SPLITS, DROP = ("source", "target"), "drop"
@@ -41,7 +41,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         for name in kinds
     }
     chance = {name: 1 / len(names) for name, names in kinds.items()}
-    picture = figures.svg(breeds_figures.pairs(scores, list(models), chance))
+    picture = breeds_figures.pairs(scores, list(models), chance)
     tables = [
         page.Table(
             [

@@ -8,7 +8,7 @@ import numpy as np
 
 from alignet.data.wordnet import SUPERORDINATES
 from alignet.errors import InputError
-from evals.answers import PEOPLE, Answers
+from evals.answers import PEOPLE, Answers, Changed, Score
 from evals.pages import hierarchy_figures, page, summary_figures
 from evals.pages.table import number
 from evals.statistics import intervals, relations
@@ -17,6 +17,7 @@ from evals.statistics.relations import BASIC, KNOWN, RELATIONS
 
 TITLE = "Do its representations follow the hierarchy of concepts?"
 DISTANCE, GAP = "relative distance, {}", "{far} − {near}, SD"
+CHANGE = "change of relative distance, {}, SD"
 SHOWN = SUPERORDINATES[:7]  # 002, Fig. 22
 # Of the mean distance: a standard deviation of changes that is less is rounding. Ours.
 NO_CHANGE = 1e-4
@@ -86,7 +87,8 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     if gaps:
         zero = dict.fromkeys(gaps, 0.0)
         picture = summary_figures.headlines(gaps, models, chance=zero, ceilings={})
-        blocks.append(page.Picture(picture, GAPS))
+        best = " Orange: the largest gap." * (len(models) > 1)
+        blocks.append(page.Picture(picture, GAPS + best))
     blocks.append(page.Table(rows, DISTANCES))
     table = people.arrays.get("triplets/counts")
     if table is not None and (known := table[np.ix_(KNOWN, KNOWN)]).any():
@@ -95,7 +97,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     return page.Section(TITLE, blocks)
 
 
-def change(answers: Mapping[str, Answers]) -> page.Section:
+def change(answers: Mapping[str, Answers]) -> Changed:
     """Shows what moved closer together, and what farther apart, from one model to another.
 
     Args:
@@ -109,7 +111,8 @@ def change(answers: Mapping[str, Answers]) -> page.Section:
     found = changes(answers)
     heading = f"Which concepts moved closer together, from {names[0]} to {names[1]}?"
     if not found.scale:
-        return page.Section(heading, ["None: all relative distances are the same in both."])
+        text = f"From {names[0]} to {names[1]} none did: all relative distances are the same."
+        return Changed(page.Section(heading, [text]), [])
     rows = [
         {"relation": relation, "pairs": count}
         | {
@@ -121,7 +124,7 @@ def change(answers: Mapping[str, Answers]) -> page.Section:
     ]
     picture = hierarchy_figures.changes(found.means, found.drawn)
     blocks: list[Any] = [
-        _words(found.means),
+        _words(found.means, *names),
         page.Picture(picture, CHANGES),
         page.Table(
             rows, f"Mean relative distances, and their change; 1 SD is {number(found.scale)}."
@@ -131,7 +134,8 @@ def change(answers: Mapping[str, Answers]) -> page.Section:
     if len(matrix) > 1:
         picture = hierarchy_figures.categories(matrix / found.scale, groups)
         blocks.append(page.Picture(picture, CATEGORIES))
-    return page.Section(heading, blocks)
+    scores = [Score("all", CHANGE.format(name), value) for name, value in found.means.items()]
+    return Changed(page.Section(heading, blocks), scores)
 
 
 def changes(answers: Mapping[str, Answers]) -> Changes:
@@ -205,13 +209,13 @@ def _categories(
     return relations.mean_by_category(sums, pairs, number_of), groups
 
 
-def _words(moved: Mapping[str, Measured]) -> str:
+def _words(moved: Mapping[str, Measured], before: str, after: str) -> str:
     parts = []
     for relation, (value, low, high, _) in moved.items():
         direction = "closer" if high < 0 else "farther apart" if low > 0 else "neither way clearly"
         interval = f"{_signed(low)} to {_signed(high)}"
         parts.append(f"{relation}: {direction} ({_signed(value)} SD, 95 % interval {interval})")
-    return f"Relative to all other pairs, pairs moved as follows. {'; '.join(parts)}."
+    return f"From {before} to {after}, relative to all pairs: {'; '.join(parts)}."
 
 
 def _signed(value: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from evals.answers import PEOPLE, Answers
-from evals.pages import figures, human_figures, page, summary_figures, table
+from evals.pages import human_figures, page, summary_figures, table
 from evals.statistics.intervals import Measured
 
 PAPER = "spearman/pearson"  # comparison and kernel of paper 002
@@ -104,7 +104,7 @@ def _dots(
             " Grey: the noise ceiling, from what the mean of the other people reaches (black line) "
             "to what no model can exceed."
         )
-    return page.Picture(figures.svg(figure), caption)
+    return page.Picture(figure, caption)
 
 
 def _about_people(human: Answers, models: Mapping[str, Answers], name: str) -> str:
@@ -183,7 +183,7 @@ def _pictures(
         values = ", ".join(f"{m} ρ = {table.cell(scores[m])}" for m in best)
         where = "" if name == "all" else f"{name}, "
         caption = f"{where}{len(people)} photographs: {values}."
-        blocks.append(page.Picture(figures.svg(figure), caption[0].upper() + caption[1:]))
+        blocks.append(page.Picture(figure, caption[0].upper() + caption[1:]))
     return blocks
 
 

@@ -114,7 +114,7 @@ def _accuracies(
     single.append(_plain("the best possible", people, subsets, f"{AGREEMENT} ceiling"))
     return [
         *(_finding(kind, shown[kind], ceilings[kind]) for kind in kinds if shown[kind]),
-        page.Picture(figures.svg(picture), PICTURE),
+        page.Picture(picture, PICTURE),
         page.Table(rows, "Share of triplets answered as the majority did."),
         YARDSTICKS,
         page.Table(single, ONE_PERSON),
@@ -173,7 +173,7 @@ def _people(people: Answers, kinds: Sequence[str], subsets: Sequence[str]) -> li
     correlations = {kind: people.find(kind, DOUBT) for kind in kinds}
     picture = levels_figures.response_times(arrays["log_rt"], arrays["entropy"], correlations)
     tests = [sentence for pair in itertools.pairwise(kinds) if (sentence := _test(people, *pair))]
-    return [page.Table(rows, caption), *tests, page.Picture(figures.svg(picture), CLOCK)]
+    return [page.Table(rows, caption), *tests, page.Picture(picture, CLOCK)]
 
 
 def _test(people: Answers, slow: str, fast: str) -> str | None:
@@ -202,7 +202,7 @@ def _doubts(people: Answers, models: Mapping[str, Answers], kinds: Sequence[str]
             shown, list(models), chance=dict.fromkeys(shown, 0.0), ceilings=own
         )
         caption = "Rank correlation with people's response times, with 95 % intervals."
-        blocks.append(page.Picture(figures.svg(picture), caption))
+        blocks.append(page.Picture(picture, caption))
     sweep = {
         kind: np.array(
             [
@@ -215,7 +215,7 @@ def _doubts(people: Answers, models: Mapping[str, Answers], kinds: Sequence[str]
     picture = levels_figures.sweep(sweep, list(models), TAUS, own)
     rows = [_row(name, found, kinds, DISAGREEMENT) for name, found in models.items()]
     caption = "Rank correlation of the model's entropy with people's disagreement, 95 % intervals."
-    return [*blocks, page.Picture(figures.svg(picture), TEMPERATURE), page.Table(rows, caption)]
+    return [*blocks, page.Picture(picture, TEMPERATURE), page.Table(rows, caption)]
 
 
 def _probabilities(models: Mapping[str, Answers], kinds: Sequence[str]) -> list[Any]:
@@ -230,7 +230,7 @@ def _probabilities(models: Mapping[str, Answers], kinds: Sequence[str]) -> list[
             kind: {name: found.arrays[f"{kind}/reliability"] for name, found in models.items()}
             for kind in kinds
         }
-        blocks.insert(0, page.Picture(figures.svg(levels_figures.reliability(curves)), CALIBRATION))
+        blocks.insert(0, page.Picture(levels_figures.reliability(curves), CALIBRATION))
     return blocks
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from alignet.data.imagenet_facts import ALEXNET_ERRORS, MASKS, WNIDS
 from evals.answers import PEOPLE, Answers
-from evals.pages import figures, ood_figures, page, summary_figures
+from evals.pages import ood_figures, page, summary_figures
 from evals.statistics.intervals import Measured
 
 ACCURACY, MCE = "accuracy", "mCE"
@@ -82,7 +82,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     blocks: list[str | page.Table | page.Picture] = [
         TEXT,
         _finding(by_set, len(models)),
-        page.Picture(figures.svg(picture), PICTURE),
+        page.Picture(picture, PICTURE),
         page.Table(list(rows.values()), TABLE + RELATIVE * bool(relative)),
     ]
     by_corruption = {
@@ -92,7 +92,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
     }
     if by_corruption:
         picture = ood_figures.corruptions(by_corruption, list(models))
-        blocks.append(page.Picture(figures.svg(picture), CORRUPTIONS))
+        blocks.append(page.Picture(picture, CORRUPTIONS))
     return page.Section(TITLE, blocks)
 
 

@@ -23,14 +23,9 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure and what it shows.
+    """A figure, and a caption: what is to be seen, and what was found."""
 
-    Attributes:
-      image: a figure, which `write_figures` writes, too; an SVG document; or the bytes of a PNG.
-      caption: what is to be seen, and what was found.
-    """
-
-    image: Figure | str | bytes
+    figure: Figure
     caption: str
 
 
@@ -39,6 +34,11 @@ class Section(NamedTuple):
 
     heading: str
     blocks: Sequence[str | Table | Picture]
+
+
+def sentences(section: Section) -> list[str]:
+    """What a section says in words."""
+    return [block for block in section.blocks if isinstance(block, str)]
 
 
 def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> None:
@@ -54,21 +54,20 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> Non
 
 
 def write_figures(folder: str | Path, sections: Sequence[Section]) -> None:
-    """Writes the pictures of a report that are figures as files for print.
+    """Writes the figures of a report as files for print.
 
     Args:
-      folder: for `figure_03.pdf` and `figure_03.png` (300 dpi), if that is Figure 3 of the page;
-        what it held before is gone, and there is none if there are no figures.
+      folder: for `figure_03.pdf` and `figure_03.png` (300 dpi), Figure 3 of the page; what it
+        held before is gone, and there is none if there are no figures.
       sections: of the page.
     """
     blocks = (block for section in sections for block in section.blocks)
-    pictures = enumerate((block for block in blocks if isinstance(block, Picture)), start=1)
-    drawn = {n: picture.image for n, picture in pictures if isinstance(picture.image, Figure)}
+    drawn = [block.figure for block in blocks if isinstance(block, Picture)]
     if not drawn:
         shutil.rmtree(folder, ignore_errors=True)
         return
     with atomic_folder(folder) as temporary:
-        for number, figure in drawn.items():
+        for number, figure in enumerate(drawn, start=1):
             for kind in ("pdf", "png"):
                 figures.save(figure, temporary / f"figure_{number:02}.{kind}")
 
@@ -132,13 +131,10 @@ def _cell(value: Any) -> str:
 
 def _picture(block: Picture, number: int) -> str:
     # As images, not inline elements: the ids inside two SVGs cannot then collide.
-    image = figures.svg(block.image) if isinstance(block.image, Figure) else block.image
-    svg = isinstance(image, str)
-    data = base64.b64encode(image.encode() if svg else image).decode()
-    kind = "svg+xml" if svg else "png"
+    data = base64.b64encode(figures.svg(block.figure).encode()).decode()
     caption = escape(block.caption)
     return (
-        f'<figure><div class="picture"><img alt="{caption}" src="data:image/{kind};base64,{data}">'
+        f'<figure><div class="picture"><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
         f"</div><figcaption><b>Figure {number}.</b> {caption}</figcaption></figure>"
     )
 

@@ -61,7 +61,8 @@ def cell(value: Any) -> str:
         if not np.isfinite(value.value):
             return "–"
         if not np.isfinite(value.low):
-            return number(value.value)
+            counted = value.value > 1 and float(value.value).is_integer()
+            return f"{value.value:,.0f}" if counted else number(value.value)
         return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evals.answers import PEOPLE, Answers
-from evals.pages import figures, page, things_figures
+from evals.pages import page, things_figures
 from evals.pages.table import cell
 from evals.statistics.intervals import Measured
 from evals.statistics.odd_one_out import CHANCE, PUBLISHED
@@ -57,7 +57,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         f"gives {CHANCE:.3f}; people predict each other with {ceiling.value:.3f}, the ceiling. "
         "Intervals allow for the objects that triplets have in common.",
         _ends(found, ordered),
-        page.Picture(figures.svg(ranking), "The odd one out: how often models pick as people do."),
+        page.Picture(ranking, "The odd one out: how often models pick as people do."),
         page.Table(
             [
                 {"model": name}
@@ -103,7 +103,7 @@ def _categories(found: Mapping[str, Answers], ordered: list[str]) -> list[page.P
     shared = {name: by for name, by in by_category.items() if len(by) == len(ordered)}
     if not shared:
         return []
-    picture = figures.svg(things_figures.categories(shared, chance=CHANCE))
+    picture = things_figures.categories(shared, chance=CHANCE)
     return [page.Picture(picture, CATEGORIES_CAPTION)]
 
 
@@ -132,4 +132,4 @@ def _persons(human: Answers, found: Mapping[str, Answers]) -> list[str | page.Pi
             f"deviation of {cell(beyond)}."
         )
     picture = things_figures.individuals(shares, answers[shown], model=best)
-    return [text, page.Picture(figures.svg(picture), PERSONS_CAPTION)]
+    return [text, page.Picture(picture, PERSONS_CAPTION)]

@@ -264,7 +264,7 @@ def _world_section(
             "people choose by a known concept embedding that is mostly about the tree; "
             f"{int(truth.heldout.sum())} objects are of categories that no step is shown.",
             page.Picture(
-                figures.svg(sheet),
+                sheet,
                 "One object of every category, a row of twelve for each superordinate one, then "
                 "the other objects of the triplets below. On these the base student and the "
                 "aligned student differ; framed is the odd one out that each names.",
@@ -304,9 +304,7 @@ def _table_section(
                 "entropy of a triplet's answers with that of people's.",
                 ("representation", *list(rows[0])[3:]),
             ),
-            page.Picture(
-                figures.svg(dots), "The accuracies, with chance and the exact noise ceilings."
-            ),
+            page.Picture(dots, "The accuracies, with chance and the exact noise ceilings."),
         ],
     )
 
@@ -329,7 +327,7 @@ def _steps_section(workdir: Path) -> page.Section:
                 "p*; 95 % intervals. Ringed: the λ with the smallest held-out cross-entropy.",
             ),
             page.Picture(
-                figures.svg(elbow),
+                elbow,
                 "k-means on the aligned teacher's embeddings of the image pool; the elbow decides "
                 "how many clusters triplets are drawn from.",
             ),
@@ -356,7 +354,7 @@ def _similarity_section(workdir: Path, truth: Truth, z: dict[str, np.ndarray]) -
         "Similarity structure",
         [
             page.Picture(
-                figures.svg(panels),
+                panels,
                 "Similarities of all pairs of objects, sorted by category. People's blocks within "
                 "and between categories are absent from the base student and there in the aligned "
                 "one.",

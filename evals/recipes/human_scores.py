@@ -72,13 +72,13 @@ def vice_section(scores: ViceScores, workdir: Path) -> page.Section:
             f"{min(scores.dimensions)} to {max(scores.dimensions)} dimensions. Guessing gives a "
             f"third. The expected calibration error of p* is {error.value:.3f}.",
             page.Picture(
-                figures.svg(curves),
+                curves,
                 f"The {seeds} fits. Left: the loss that is minimised and the part of it that is "
                 "the choices' cross-entropy, per training choice. Right: the number of dimensions "
                 "that the pruning rule keeps.",
             ),
             page.Picture(
-                figures.svg(figures.reliability_diagram(scores.calibration.bins)),
+                figures.reliability_diagram(scores.calibration.bins),
                 "How often people give the answer that p* holds most probable, against that "
                 "probability, on held-out choices. On the diagonal p* means what it says.",
             ),
@@ -147,4 +147,4 @@ def lambda_picture(
     }
     chosen = {name: float(cv.lambdas[cv.best]) for name, cv in folds.items()}
     figure = figures.lambda_curve(curves, untransformed=untransformed, chosen=chosen)
-    return page.Picture(figures.svg(figure), caption)
+    return page.Picture(figure, caption)

@@ -108,7 +108,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Findings:
                 ("representation", *list(rows[0])[1:4:2], "λ"),
             ),
             page.Picture(
-                figures.svg(dots),
+                dots,
                 "The same numbers. Dashed: guessing; the ceiling is the published consistency of "
                 "THINGS' participants with each other.",
             ),
