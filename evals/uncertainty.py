@@ -18,7 +18,7 @@ from evals import things
 from evals.answers import PEOPLE, Answers, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
-from evals.pages import figures, page, table
+from evals.pages import human_figures, page, table
 from evals.statistics import calibration, ceilings, intervals, odd_one_out, uncertainty
 from evals.statistics.calibration import Bins
 from evals.statistics.intervals import Measured
@@ -206,7 +206,7 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         arrays = models[model].arrays
         bins = Bins(*(arrays[f"all/bins/{name}"] for name in Bins._fields))
         ece = table.cell(models[model].find("all", "ECE"))
-        picture = figures.reliability_diagram(bins, title=model)
+        picture = human_figures.reliability_diagram(bins, title=model)
         text = f"{model}: how often people give the answer that it holds most probable; ECE {ece}."
         blocks.append(page.Picture(picture, text))
     return page.Section(TITLE, blocks)

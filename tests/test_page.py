@@ -14,7 +14,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from evals.pages import figures, human_figures, projection_figures, summary_figures
+from evals.pages import (
+    chain_figures,
+    figures,
+    human_figures,
+    projection_figures,
+    summary_figures,
+)
 from evals.pages.page import Picture, Section, Table, page, write_figures, write_page
 from evals.statistics import calibration
 from evals.statistics.intervals import Measured, proportion
@@ -33,14 +39,14 @@ def gram(rng, p):
 
 def draw_reliability(rng):
     p = rng.dirichlet(np.ones(3), size=300)
-    return figures.reliability_diagram(calibration.run(p, resamples=5).bins, title="p*")
+    return human_figures.reliability_diagram(calibration.run(p, resamples=5).bins, title="p*")
 
 
 def draw_lambda(_=None):
     curve = {0.01: score(0.5), 0.1: score(0.54), 1.0: score(0.49)}
     curves = {"soft": curve, "hard": {lam: score(m.value - 0.02) for lam, m in curve.items()}}
     chosen = {"soft": 0.1, "hard": 1.0}
-    return figures.lambda_curve(curves, untransformed=score(0.45), chosen=chosen)
+    return chain_figures.lambda_curve(curves, untransformed=score(0.45), chosen=chosen)
 
 
 def draw_dots(_=None):
@@ -49,30 +55,30 @@ def draw_dots(_=None):
         for name in ("held out", "seen")
     }
     del scores["seen"]["UD"]
-    return figures.accuracy_dots(scores, ceilings={"seen": 0.667})
+    return chain_figures.accuracy_dots(scores, ceilings={"seen": 0.667})
 
 
 def draw_elbow(_=None):
     k = np.array([2, 4, 8])
-    return figures.elbow_curve(k, 1 / k * np.array([[1.0], [1.1]]), chosen=4)
+    return chain_figures.elbow_curve(k, 1 / k * np.array([[1.0], [1.1]]), chosen=4)
 
 
 def draw_training(_=None):
     steps = np.arange(5) * 100
     two_seeds = np.array([[3.0, 2, 1, 1, 1], [3, 2, 2, np.nan, np.nan]])
-    return figures.training_curves(steps, {"−ELBO": two_seeds}, two_seeds * 10, truth=20)
+    return chain_figures.training_curves(steps, {"−ELBO": two_seeds}, two_seeds * 10, truth=20)
 
 
 def draw_panels(rng):
     matrices = {name: gram(rng, 4) for name in MODELS}
-    return figures.similarity_panels(matrices, np.array(["a", "b", "c"] * 4))
+    return chain_figures.similarity_panels(matrices, np.array(["a", "b", "c"] * 4))
 
 
 def draw_sheet(rng):
     pixels = rng.integers(256, size=(30, 8, 8, 3)).astype(np.uint8)
     triplets = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 29], [1, 2, 3], [4, 5, 6]])
     answers = {"people": np.array([0, 1, 2, 0, 1]), "teacher": np.array([0, -1, 1, 2, 2])}
-    return figures.contact_sheet(pixels, triplets, answers, title="A world")
+    return chain_figures.contact_sheet(pixels, triplets, answers, title="A world")
 
 
 def draw_similarity(rng):
@@ -153,7 +159,7 @@ def test_labels_are_legible_inside_and_apart(name, monkeypatch):
 
 
 def test_error_bars_are_the_intervals():
-    figure = figures.accuracy_dots({"all": {"base": Measured(0.5, 0.45, 0.52, 9)}})
+    figure = chain_figures.accuracy_dots({"all": {"base": Measured(0.5, 0.45, 0.52, 9)}})
     [container] = figure.axes[0].containers
     [segment] = container[2][0].get_segments()
     np.testing.assert_allclose(segment[:, 0], [0.45, 0.52])
@@ -161,7 +167,7 @@ def test_error_bars_are_the_intervals():
 
 def test_panels_show_ranks_of_pairs_sorted_by_category():
     matrix = np.array([[9, 1, 5], [1, 9, 3], [5, 3, 9]], float)
-    figure = figures.similarity_panels({"m": matrix}, ["b", "a", "b"])
+    figure = chain_figures.similarity_panels({"m": matrix}, ["b", "a", "b"])
     shown = figure.axes[0].images[0].get_array()
     # Sorted 1, 0, 2; the pairs' values 1 (1,0), 3 (1,2), 5 (0,2) have ranks 1, 2, 3 of 3.
     expected = np.array([[np.nan, 1, 3], [1, np.nan, 5], [3, 5, np.nan]]) * 100 / 6

@@ -22,6 +22,8 @@ def progress(
         mininterval=0.2 if terminal else 15.0,
         maxinterval=1.0 if terminal else 30.0,
         leave=not terminal,
+        # A log has no lines to go up to.
+        position=None if terminal else 0,
         ascii=not terminal,
         bar_format=None
         if terminal

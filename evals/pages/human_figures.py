@@ -1,4 +1,4 @@
-"""Models' similarities beside people's, for print; see `figures` for the style."""
+"""People beside models, their similarities and their choices; see `figures` for the style."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,11 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.spatial.distance import squareform
 
 from evals.pages import figures
+from evals.statistics.calibration import Bins
 from evals.statistics.intervals import Measured
 
 BINS = 8
@@ -108,3 +110,39 @@ def _density(
     axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100), aspect=1)
     value, low, high = (f"{v:z.2f}".replace("-", "−") for v in correlation[:3])
     axes.set_title(f"ρ = {value} [{low}, {high}]", fontsize=7.5)
+
+
+@matplotlib.rc_context(figures.STYLE)
+def reliability_diagram(
+    bins: Bins, *, title: str = "", probability: str = "probability of the most probable answer"
+) -> Figure:
+    """How often answers come true, against their probability, over the number of answers.
+
+    Args:
+      bins: from `calibration.run`.
+      title: over the figure.
+      probability: what the probability is of.
+    """
+    figure = Figure(figsize=(3.4, 3.9), layout="constrained")
+    top, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    limits = (max(0.0, bins.left.min() - 0.02), 1.0)
+    top.plot(limits, limits, **figures.DASHED, label="calibrated", zorder=1)
+    style = {"fmt": "o", "color": figures.BLUE, "label": "people (95 % interval)"} | figures.CAPPED
+    reach = figures.bars(bins.frequency, bins.low, bins.high)
+    top.errorbar(bins.confidence, bins.frequency, yerr=reach, **style)
+    top.set(ylabel="share of people who gave it", xlim=limits, ylim=(limits[0], 1.02), title=title)
+    top.legend(loc="upper left")
+    style = {"align": "edge", "color": figures.SKY, "edgecolor": "white", "lw": 0.8}
+    drawn = counts.bar(bins.left, bins.n, bins.right - bins.left, **style)
+    counts.bar_label(drawn, map(_thousands, bins.n), padding=1, fontsize=6.5, color=figures.GREY)
+    counts.set(xlabel=probability, ylabel="answers")
+    counts.yaxis.set_major_formatter(FuncFormatter(lambda n, _: _thousands(n)))
+    counts.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    counts.margins(y=0.3)
+    return figure
+
+
+def _thousands(n: float | np.integer) -> str:
+    if n < 1000:
+        return f"{n:.0f}"
+    return f"{n / 1000:.1f}k" if n < 10_000 else f"{n / 1000:,.0f}k"

@@ -12,7 +12,7 @@ from alignet.data.embeddings import load_embeddings
 from alignet.data.human import load_triplets
 from alignet.data.images import load_images
 from alignet.data.toy import choice_probabilities
-from evals.pages import figures, page
+from evals.pages import chain_figures, page
 from evals.recipes import human_scores
 from evals.recipes.findings import Findings
 from evals.statistics import intervals, rsa, uncertainty
@@ -253,7 +253,7 @@ def _world_section(
         "base": at(kernels.odd_one_out(s["base"][asked])),
         "aligned": at(kernels.odd_one_out(s["aligned"][asked])),
     }
-    sheet = figures.contact_sheet(
+    sheet = chain_figures.contact_sheet(
         pixels[grid], np.take_along_axis(renumbered, order, axis=1), answers
     )
     return page.Section(
@@ -278,7 +278,7 @@ def _table_section(
 ) -> page.Section:
     base, aligned = (accuracy["odd_one_out"][name].value for name in ("base", "aligned"))
     unseen = accuracy["odd_one_out_heldout_categories"]
-    dots = figures.accuracy_dots(
+    dots = chain_figures.accuracy_dots(
         {
             where: {MODELS[name]: value for name, value in accuracy[key].items()}
             for key, (_, where) in TESTS.items()
@@ -315,7 +315,7 @@ def _steps_section(workdir: Path) -> page.Section:
         "base student": cross_validation.load_cross_validation(workdir / "ud_base.npz"),
     }
     with np.load(workdir / "clusters_aligned.npz", allow_pickle=False) as archive:
-        elbow = figures.elbow_curve(
+        elbow = chain_figures.elbow_curve(
             archive["ks"], archive["inertia"], chosen=int(archive["chosen"])
         )
     return page.Section(
@@ -347,7 +347,7 @@ def _similarity_section(workdir: Path, truth: Truth, z: dict[str, np.ndarray]) -
     # Sorted by leaf within the superordinate, named by the latter.
     names = np.array([f"category {number + 1}" for number in truth.superordinate[seen]])
     order = np.argsort(truth.leaf[seen], kind="stable")
-    panels = figures.similarity_panels(
+    panels = chain_figures.similarity_panels(
         {name: matrix[np.ix_(order, order)] for name, matrix in matrices.items()}, names[order]
     )
     return page.Section(

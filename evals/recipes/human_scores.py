@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from alignet import cross_validation, human_side, vice
 from alignet import triplets as kernels
-from evals.pages import figures, page
+from evals.pages import chain_figures, human_figures, page
 from evals.statistics import calibration, intervals
 from evals.statistics.intervals import Measured
 
@@ -56,7 +56,7 @@ def vice_section(scores: ViceScores, workdir: Path) -> page.Section:
     history = vice.load_posterior(workdir / "vice.npz").history
     seeds = len(history)
     longest = int(np.argmax(np.isfinite(history[:, :, 0]).sum(axis=1)))
-    curves = figures.training_curves(
+    curves = chain_figures.training_curves(
         history[longest, :, 0],
         {"−ELBO": history[..., 1] + history[..., 2], "cross-entropy": history[..., 1]},
         history[..., 3],
@@ -78,7 +78,7 @@ def vice_section(scores: ViceScores, workdir: Path) -> page.Section:
                 "that the pruning rule keeps.",
             ),
             page.Picture(
-                figures.reliability_diagram(scores.calibration.bins),
+                human_figures.reliability_diagram(scores.calibration.bins),
                 "How often people give the answer that p* holds most probable, against that "
                 "probability, on held-out choices. On the diagonal p* means what it says.",
             ),
@@ -146,5 +146,5 @@ def lambda_picture(
         for name, cv in folds.items()
     }
     chosen = {name: float(cv.lambdas[cv.best]) for name, cv in folds.items()}
-    figure = figures.lambda_curve(curves, untransformed=untransformed, chosen=chosen)
+    figure = chain_figures.lambda_curve(curves, untransformed=untransformed, chosen=chosen)
     return page.Picture(figure, caption)

@@ -7,7 +7,7 @@ import numpy as np
 
 from alignet import cross_validation, human_side
 from alignet import triplets as kernels
-from evals.pages import figures, page
+from evals.pages import chain_figures, page
 from evals.recipes import human_scores
 from evals.recipes.findings import Findings
 from evals.statistics import intervals
@@ -82,7 +82,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Findings:
         "Each fold of objects is scored by a transform that never saw its objects' embeddings, at "
         "the λ best on the other folds.",
     ]
-    dots = figures.accuracy_dots(
+    dots = chain_figures.accuracy_dots(
         {
             "held-out objects": {NAMES[name]: value for name, value in everywhere.items()},
             "and held-out choices": {NAMES[name]: value for name, value in unseen.items()},
