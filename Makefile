@@ -4,13 +4,16 @@ DATA ?= data
 WORKDIR ?= runs
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo things test slow clean
+.PHONY: demo things ablations test slow clean
 
 demo: .venv/installed
 	.venv/bin/python main.py --config=configs/demo.py --workdir=$(WORKDIR)/demo
 
 things: .venv/installed
 	.venv/bin/python main.py --config=configs/things.py --config.data_dir=$(DATA) --workdir=$(WORKDIR)/things
+
+ablations: .venv/installed
+	.venv/bin/python main.py --config=configs/ablations.py --workdir=$(WORKDIR)/ablations
 
 test: .venv/tests-installed
 	.venv/bin/ruff check .

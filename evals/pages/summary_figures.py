@@ -53,7 +53,8 @@ def headlines(
             if math.isfinite(ceiling.low):
                 axes.axvspan(ceiling.low, ceiling.high, color=figures.GREY, alpha=0.3, lw=0)
             axes.axvline(ceiling.value, color=figures.BLACK, lw=1.2)
-        axes.set_title(shortened(test, LONGEST_TITLE), fontsize=8)
+        title = "\n".join(shortened(line, LONGEST_TITLE) for line in test.split("\n"))
+        axes.set_title(title, fontsize=8)
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_yticks(range(len(models)), [shortened(model) for model in models])
         axes.tick_params(axis="y", length=0)
