@@ -7,8 +7,8 @@ checkpoint, pretrained weights of a model of the table (`alignet.students.zoo`),
     python -m evals compare --runs=OUT1,OUT2 --labels=original,aligned --out=OUT
 
 Prints a table and writes OUT/results.json, OUT/scores.csv (every number, a row each),
-OUT/differences.csv (every pair of models) and OUT/report.html, a page with figures; some of them
-are also in OUT/figures, to print.
+OUT/differences.csv (every pair of models) and OUT/report.html, a page with figures, which are
+also in OUT/figures, to print.
 
 Evals; without --evals, all of the first kind whose data are there:
   things              odd-one-out choices between the THINGS objects, from their images

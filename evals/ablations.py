@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from alignet.errors import InputError
 from evals.answers import HUMAN
-from evals.families import percent
+from evals.families import listed, percent
 from evals.matching import Matched, Test
 from evals.pages import ablation_figures, page
 from evals.pages.ablation_figures import Curves
@@ -36,12 +36,15 @@ def sections(matched: Matched, tests: Sequence[Test]) -> Iterator[page.Section]:
       tests: what was compared.
     """
     learning = _by_metric(test for test in tests if test.eval == FEWSHOT)
-    blocks = [block for some in learning.values() for block in _anova(matched, some)]
+    numbers = {label: number(label) for label in matched.labels}
+    numbered = all(value is not None for value in numbers.values())
+    # Beside a baseline any effect of training at all would make the settings differ.
+    varied = matched.labels[1:] if len(matched.labels) > 2 and not numbered else matched.labels
+    blocks = [block for some in learning.values() for block in _anova(matched, some, varied)]
     if blocks:
         yield page.Section("Over all data sets, does the setting matter?", blocks)
     human = [test for test in tests if test.family == HUMAN and percent(test)]
-    numbers = {label: number(label) for label in matched.labels}
-    if len(numbers) >= LEAST_NUMBERS and all(value is not None for value in numbers.values()):
+    if len(numbers) >= LEAST_NUMBERS and numbered:
         yield from _curves(matched, numbers, learning, human)
     elif learning and human and len(matched.labels) >= LEAST_SETTINGS:
         yield _cloud(matched, next(iter(learning.values())), human[0])
@@ -88,8 +91,10 @@ def _by_metric(tests: Iterator[Test]) -> dict[str, list[Test]]:
     return found
 
 
-def _anova(matched: Matched, tests: Sequence[Test]) -> Iterator[str | page.Table]:
-    names, models, accuracy = complete(tests, matched.models, matched.labels)
+def _anova(
+    matched: Matched, tests: Sequence[Test], labels: Sequence[str]
+) -> Iterator[str | page.Table]:
+    names, models, accuracy = complete(tests, matched.models, labels)
     if len(names) < LEAST or not models:
         return
     metric = tests[0].metric
@@ -104,8 +109,9 @@ def _anova(matched: Matched, tests: Sequence[Test]) -> Iterator[str | page.Table
     else:
         verdict = "it is not shown that accuracy depends on the setting"
     yield (
-        f"{metric}, of {len(models)} model{'s' * (len(models) > 1)} in {len(matched.labels)} "
-        f"settings on {found.n} data sets: {verdict} (repeated-measures ANOVA, {_told(method)})."
+        f"{metric}, of {len(models)} model{'s' * (len(models) > 1)} in the settings "
+        f"{listed(labels)} on {found.n} data sets: {verdict} (repeated-measures ANOVA, "
+        f"{_told(method)})."
     )
     rows = [
         {

@@ -49,14 +49,13 @@ class Answers(NamedTuple):
     Attributes:
       scores: the numbers.
       arrays: what figures and comparisons of models need, by name. Some names have a meaning
-        everywhere: "<subset>/<metric>/correct", bool [m], whether each answer was right, and
-        "<subset>/<metric>/samples", float64 [resamples], the metric in each bootstrap resample
-        (the same resamples for every model), are what the difference of two models is tested on;
-        "<subset>/<metric>/draws", float [draws, m], whether an answer was right after each draw of
-        examples (NaN: not asked), likewise; "<subset>/<metric>/person", float64 [people], is the
-        metric with each person (NaN: not known). In people's answers, "<subset>/triplets", int
-        [m, 3], has the objects of "correct", and "<subset>/person", str [people], the names for
-        "person".
+        everywhere. Differences of two models are tested on "<subset>/<metric>/correct", bool [m],
+        whether each answer was right; or "…/credit", float64 [m], how much of it was; or
+        "…/draws", float [draws, m], whether it was after each draw of examples (NaN: not asked); or
+        "…/samples", float64 [resamples], the metric in each bootstrap resample, the same resamples
+        for every model. "…/person", float64 [people], is the metric with each person (NaN: not
+        known). In people's answers, "<subset>/triplets", int [m, 3], has the objects of "correct",
+        and "<subset>/person", str [people], the names for "person".
       notes: sentences for the reader: what was left out, and why.
     """
 

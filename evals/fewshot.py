@@ -286,9 +286,11 @@ def _means(scores: Sequence[Score]) -> list[Score]:
     for name in dict.fromkeys(score.metric for score in scores):
         values = np.array([score.value for score in scores if score.metric == name])
         value, low, high, n = values.T
-        half = float(np.linalg.norm(high - low)) / 2 / len(values)
+        # Of an interval that was cut at 0 or 1 the other side is as long as both were.
+        half = float(np.linalg.norm(np.maximum(value - low, high - value))) / len(values)
         mean = float(value.mean())
-        result.append(Score(ALL, name, Measured(mean, mean - half, mean + half, int(n.sum()))))
+        ends = max(mean - half, 0.0), min(mean + half, 1.0)
+        result.append(Score(ALL, name, Measured(mean, *ends, int(n.sum()))))
     return result
 
 

@@ -225,8 +225,8 @@ def _notes(runs: Mapping[str, Run], people: Mapping[str, Mapping[str, Answers]])
         other = [label for label in rest if _digest(by_label[label]) != _digest(by_label[base])]
         if other:
             notes.append(
-                f"{eval}: {', '.join(other)} had other data about people than {base}; differences "
-                "between them were not tested."
+                f"{eval}: {', '.join(other)} had other data than {base}; differences between them "
+                "were not tested."
             )
     for label, run in runs.items():
         single = [eval for eval in run.answers if eval not in people]

@@ -1,27 +1,33 @@
 """One model's rows for whatever objects are asked for; from embeddings here, else `networks`.
 
 Rows of an embeddings file are called as the photographs are, without the suffix, or the same after
-the set's name ("peterson/animals/stim-0007").
+the set's name ("peterson/animals/stim-0007"). Photographs in folders are called by their path in
+the set's ("n01440764/n01440764_10026"), or by their file name where no two have the same.
 """
 
 import bisect
 import contextlib
 import functools
 import glob
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from alignet.data import images
 from alignet.data.embeddings import Embeddings, differences, load_embeddings
 from alignet.data.images import Source
 from alignet.errors import Absent, InputError
+from alignet.runtime import stages
 from evals.answers import PEOPLE
 
 THINGS = "things"
 SUFFIXES = (".npy", ".npz")
+# Ids that say nothing of the set: "17", "train/17".
+NUMBERED = re.compile(r"([^/]+/)?\d+")
 Photographs = Path | Source | UInt8[np.ndarray, "n h w 3"]
 
 
@@ -84,6 +90,11 @@ class Model:
             from alignet.transform import load_transform
 
             self._transform = load_transform(transform)
+
+    @functools.cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 of the files, by path."""
+        return {str(path): stages.file_hash(path) for path in self.files}
 
     def rows(
         self, prefix: str, ids: np.ndarray | None, photographs: Photographs | None
@@ -201,6 +212,7 @@ class _File(Model):
         names = [] if self._ids is None else self._ids.tolist()
         self._row = {name: row for row, name in enumerate(names)}
         self._sorted = sorted(names)
+        self._numbered: dict[str, np.ndarray] = {}
 
     def _rows(self, prefix: str, ids: np.ndarray | None, photographs: Photographs | None) -> Found:
         if ids is None:
@@ -222,11 +234,36 @@ class _File(Model):
         place = bisect.bisect_left(self._sorted, begin)
         if not any(name.startswith(begin) for name in self._sorted[place : place + 1]):
             begin = ""
-        names = [spelled(prefix, name, self._row, begin) for name in ids.tolist()]
+        names = self._spelled(prefix, ids.tolist(), begin)
         if not all(name in self._row for name in names):
             known = (name for name in self._row if name.startswith(begin))
             raise absent(prefix, self.path, known, names)
-        return self._matrix, np.array([self._row[name] for name in names])
+        places = np.array([self._row[name] for name in names])
+        if not begin and all(map(NUMBERED.fullmatch, names)):
+            self._check_numbered(prefix, places)
+        return self._matrix, places
+
+    def _spelled(self, prefix: str, ids: list[str], begin: str) -> list[str]:
+        """What ids are called here; as they are if not all of them are here."""
+        whole = [spelled(prefix, name, self._row, begin) for name in ids]
+        for shorter in (_without_suffix, _file_name):
+            if all(name in self._row for name in whole):
+                break
+            names = [begin + shorter(name) for name in ids]
+            # Of two photographs of the same name neither can be told.
+            if all(name in self._row for name in names) and len({*names}) == len(names):
+                return names
+        return whole
+
+    def _check_numbered(self, prefix: str, places: np.ndarray) -> None:
+        """That rows which are only numbered are not taken for those of two sets."""
+        for other, used in self._numbered.items():
+            if other != prefix and len(np.intersect1d(used, places)):
+                raise InputError(
+                    f"{self.path}: its rows have numbers for ids, which may be those of {other} or "
+                    f"of {prefix}; expected ids that begin with {other}/ and {prefix}/."
+                )
+        self._numbered[prefix] = places
 
     def _find(self, photographs: Path | Source, wanted: Callable[[str], bool]) -> Embeddings:
         if self._ids is None:
@@ -278,6 +315,15 @@ def spelled(prefix: str, name: str, known: Container[str], begin: str = "") -> s
         # In the release, the photograph that people saw, and the same in its object's folder.
         spellings += [f"{name}_01b", f"{name}/{name}_01b"]
     return next((begin + s for s in spellings if begin + s in known), begin + name)
+
+
+def _without_suffix(name: str) -> str:
+    stem, _, suffix = name.rpartition(".")
+    return stem if f".{suffix.lower()}" in images.SUFFIXES else name
+
+
+def _file_name(name: str) -> str:
+    return _without_suffix(name).rpartition("/")[2]
 
 
 def absent(prefix: str, where: Path | str, known: Iterable[str], names: Iterable[str]) -> Absent:

@@ -8,8 +8,8 @@ corrupted (paper 002, 2.4 and B.2.2, Figs. 4C and 13). Of ImageNet-A and -R, whi
 Subsets are the sets, "imagenet" the validation set; "imagenet_real" is the same with ReaL labels;
 "imagenet_c" is the mean over all 75 corrupted sets, "imagenet_c/fog" over the five severities of
 one corruption, and "imagenet_c/fog_3" is one set. Where not all 75 are there, "imagenet_c, 10 of
-75" is the mean of those; its array ".../accuracy/credit" has each photograph's share of right
-answers, in the order of the photographs' names.
+75" is the mean of those, of models that have rows of all of them; its array ".../accuracy/credit"
+has each photograph's share of right answers, in the order of the photographs' names.
 """
 
 from collections.abc import Mapping
@@ -161,7 +161,9 @@ def people(data: Data, options: Options) -> Answers:
 
     The array "photographs" tells whether two runs used the same ones.
     """
-    used = sorted(data.fingerprints.items())
+    used = {one.name: one.digest for one in (data.train, *data.sets.values())}
+    if data.real:
+        used[REAL] = data.real.valid.tolist()
     return Answers([], {"photographs": np.array(stages.config_hash(used))}, data.notes)
 
 
@@ -213,13 +215,16 @@ def score(data: Data, model: Model, options: Options) -> Answers:
             )
     if not right:
         raise Absent(f"{model.path}: has rows of {train.name} only; {_notes(absent)[0]}")
-    found.add_means(
-        {
-            key: right[name][np.argsort(data.sets[name].ids)]
-            for key, name in imagenet.CORRUPTED.items()
-            if name in right
-        }
-    )
+    corrupted = {
+        key: right[name][np.argsort(data.sets[name].ids)]
+        for key, name in imagenet.CORRUPTED.items()
+        if name in right
+    }
+    # A mean over other sets could not be compared with another model's.
+    whole = not {*absent} & {*imagenet.CORRUPTED.values()}
+    if corrupted and not whole:
+        found.notes.append("There is no mean over ImageNet-C, as rows of some of its sets lack.")
+    found.add_means(corrupted, whole=whole)
     return Answers(found.scores, found.arrays, [*_notes(absent), *found.notes])
 
 
@@ -237,8 +242,15 @@ class _Findings:
         self.scores.append(Score(subset, ACCURACY, accuracy))
         self.arrays[f"{subset}/{ACCURACY}/correct"] = right
 
-    def add_means(self, right: Mapping[tuple[str, int], Bool[np.ndarray, " n"]]) -> None:
-        """Adds means over corrupted sets of the same photographs, which are the units."""
+    def add_means(
+        self, right: Mapping[tuple[str, int], Bool[np.ndarray, " n"]], *, whole: bool
+    ) -> None:
+        """Adds means over corrupted sets of the same photographs, which are the units.
+
+        Args:
+          right: by corruption and severity.
+          whole: whether these are all sets that are there.
+        """
         credit = {}
         for corruption in ALEXNET_ERRORS:
             sets = [right.get((corruption, severity)) for severity in imagenet.SEVERITIES]
@@ -246,7 +258,7 @@ class _Findings:
                 credit[corruption] = np.mean(sets, axis=0)
                 value = intervals.mean(credit[corruption])
                 self.scores.append(Score(f"{IMAGENET_C}/{corruption}", ACCURACY, value))
-        if not right:
+        if not right or not whole:
             return
         every = len(right) == len(imagenet.CORRUPTED)
         subset = IMAGENET_C if every else f"{IMAGENET_C}, {len(right)} of {len(imagenet.CORRUPTED)}"

@@ -72,7 +72,7 @@ def people(data: Data, options: Options) -> Answers:
     arrays = {
         "superordinates": np.array(SUPERORDINATES),
         "superordinate": data.superordinate,
-        "photographs": np.array(data.photographs.fingerprint),
+        "photographs": np.array(data.photographs.digest),
     }
     return Answers([], arrays, [])
 

@@ -71,7 +71,7 @@ def fitted(
 
     made_with = {
         "model": model.name,
-        "files": [stages.file_hash(path) for path in model.files],
+        "files": list(model.hashes.values()),
         "photographs": photographs,
         "l2": l2,
     }

@@ -98,7 +98,8 @@ def run(
             f"{models[0].path}: nothing could be measured; {name}: {reason.rstrip('.')}; name the "
             "eval that you want with --evals to see what it lacks."
         )
-    inputs |= {str(path): stages.file_hash(path) for model in models for path in model.files}
+    for model in models:
+        inputs |= model.hashes
     settings = _plain(options._replace(cache=None))  # what is kept there changes no number
     about = {
         "settings": settings,

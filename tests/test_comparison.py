@@ -242,8 +242,7 @@ def test_where_peoples_data_differ_that_eval_alone_is_not_tested():
     assert evals == {"king", "levels"}
     compared = compare(found)
     assert compared.notes == [
-        "things: aligned had other data about people than original; differences between them were "
-        "not tested."
+        "things: aligned had other data than original; differences between them were not tested."
     ]
     # Its own section is of those that saw the same data.
     assert section(compared, "things of people, model A, original, model B, original")

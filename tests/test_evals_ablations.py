@@ -67,7 +67,10 @@ ANOVA = "Over all data sets, does the setting matter?"
 
 def test_a_setting_that_matters_over_all_data_sets_is_said_to():
     said = section(compared(before=0.0, after=0.1), ANOVA).blocks
-    assert "of 2 models in 2 settings on 5 data sets: accuracy depends on the setting" in said[0]
+    assert (
+        "of 2 models in the settings before and after on 5 data sets: accuracy depends on"
+        in said[0]
+    )
     assert [row["effect"] for row in said[1].rows] == ["model", "setting", "model × setting"]
     assert said[1].rows[1]["df"] == "1, 4"
     said = section(compared(before=0.0, after=0.0), ANOVA)
@@ -83,7 +86,16 @@ def test_two_data_sets_are_too_few():
 def test_only_models_that_have_every_setting_count():
     runs = {"a": run(0.0, ("vit", "dino")), "b": run(0.1, ("vit",)), "c": run(0.2, ("vit", "dino"))}
     said = section(comparison.compare(runs, QUESTIONS), ANOVA).blocks[0]
-    assert "of 1 model in 3 settings on 5 data sets" in said
+    assert "of 1 model in the settings b and c on 5 data sets" in said
+
+
+def test_the_baseline_is_none_of_the_settings_that_are_tested():
+    """Or else whatever training does would be an effect of what was varied in it."""
+    said = section(compared(base=0.0, unaligned=0.1, aligned=0.101), ANOVA).blocks
+    assert "in the settings unaligned and aligned on 5 data sets: it is not shown" in said[0]
+    assert said[1].rows[1]["df"] == "1, 4"
+    said = section(compared(**{"10": 0.0, "100": 0.1, "1000": 0.2}), ANOVA).blocks[0]
+    assert "in the settings 10, 100 and 1000 on 5 data sets: accuracy depends" in said
 
 
 @pytest.mark.parametrize(

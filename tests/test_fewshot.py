@@ -8,12 +8,13 @@ from alignet.data.embeddings import Embeddings, save_embeddings
 from alignet.errors import Absent, InputError
 from evals import answers as saved
 from evals import fewshot
-from evals.answers import PEOPLE
+from evals.answers import PEOPLE, Score
 from evals.models import from_embeddings
 from evals.options import HEADS, FewShot, Options
 from evals.pages import fewshot_page, page
 from evals.probes import heads, logistic, ridge
 from evals.statistics import crossed, differences, intervals
+from evals.statistics.intervals import Measured
 from tests import fewshot_case, tfds_case
 from tests.fewshot_case import Given, Seeing, load, write
 
@@ -161,6 +162,13 @@ def test_the_mean_over_data_sets_and_headlines(tmp_path):
     assert fewshot.QUESTION.headline({PEOPLE: people}) == []
 
 
+def test_a_mean_is_no_surer_for_intervals_that_were_cut_at_1():
+    both = [Score(name, "accuracy", Measured(0.98, 0.84, 1, 100)) for name in ("a", "b")]
+    [(subset, _, mean)] = fewshot._means(both)
+    assert subset == "all" and mean.high == 1
+    assert mean.low == pytest.approx(0.98 - np.hypot(0.14, 0.14) / 2)
+
+
 def test_answers_outlive_a_file(tmp_path):
     write(tmp_path, "one", Y)
     data, options = load(tmp_path, "one.npz")
@@ -283,10 +291,10 @@ def test_rows_of_examples_are_no_rows_of_test_images(tmp_path):
     for split, level in (("train", 0), ("test", 100)):
         for place, name in enumerate(("cat", "dog")):
             for number in range(3):
-                path = tmp_path / "pets" / split / name / f"{number}.png"
+                path = tmp_path / "pets" / split / name / f"no_{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (4, 4), (level + 60 * place, number, 0)).save(path)
-    ids = np.array([f"{name}/{number}" for name in ("cat", "dog") for number in range(3)])
+    ids = np.array([f"{name}/no_{number}" for name in ("cat", "dog") for number in range(3)])
     rows = np.random.default_rng(0).normal(size=(6, 4))
     save_embeddings(tmp_path / "bare.npz", Embeddings(ids, rows))
     data, options = load(tmp_path, "pets", shots=(1,))

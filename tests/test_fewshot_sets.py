@@ -143,11 +143,31 @@ def test_a_folder_of_classes_or_a_file_is_one_split(tmp_path):
     name, pool, test = open_fewshot("pets", data_dir=tmp_path)
     assert (name, pool.classes, test) == ("pets", ("cat", "dog"), None)
     write(tmp_path / "half", "train/cat/a.png", "tset/cat/b.png")
-    with pytest.raises(InputError, match="half: has a folder train and none of test, val, valida"):
+    with pytest.raises(
+        InputError, match="half: has folders of classes in train and in none of tes"
+    ):
         open_fewshot("half", data_dir=tmp_path)
+    # Of CIFAR-100's classes one is called so.
+    write(tmp_path / "classes", "train/a.png", "tractor/b.png", "test/c.png")
+    name, pool, test = open_fewshot("classes", data_dir=tmp_path)
+    assert (pool.classes, test) == (("test", "tractor", "train"), None)
     np.savez(tmp_path / "x.npz", labels=[0, 1], images=np.zeros((2, 4, 4), np.uint8))
     name, pool, test = open_fewshot("x.npz", data_dir=tmp_path)
     assert (name, pool.name, test) == ("x", "x", None)
+
+
+def test_imagenets_test_split_has_no_classes_and_is_passed_over(tmp_path):
+    names = (
+        "train/cat/a.png",
+        "train/dog/b.png",
+        "val/cat/c.png",
+        "val/dog/d.png",
+        "test/ILSVRC2012_test_00000001.png",
+    )
+    write(tmp_path / "imagenet", *names)
+    name, pool, test = open_fewshot("imagenet", data_dir=tmp_path)
+    assert (name, pool.name, test.name) == ("imagenet", "imagenet/train", "imagenet/val")
+    assert test.ids.tolist() == ["cat/c", "dog/d"]
 
 
 def test_the_real_sets_are_as_described(shared_data):

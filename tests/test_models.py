@@ -52,6 +52,37 @@ def test_where_ids_begin_with_the_set_only_those_count(tmp_path):
     )
 
 
+@pytest.mark.parametrize("begin", ["", "imagenet/train/"])
+@pytest.mark.parametrize("called", ["{0}/{0}_1", "{0}_1", "{0}/{0}_1.JPEG", "{0}_1.JPEG"])
+def test_photographs_in_folders_may_be_called_by_their_file_names(tmp_path, begin, called):
+    """Of the same photographs ids are paths in a folder, and file names with tfds."""
+    asked = {"{0}/{0}_1": X, "{0}_1.JPEG": X} if "JPEG" not in called else {called: X}
+    model = only_model(written(tmp_path / "e.npz", [begin + called.format(name) for name in IDS]))
+    for form, rows in asked.items():
+        if "/" in called and "/" not in form:
+            continue
+        ids = np.array([form.format(name) for name in IDS[::-1]])
+        np.testing.assert_array_equal(model.rows("imagenet/train", ids, None), rows[::-1])
+
+
+def test_of_photographs_of_the_same_name_neither_is_told(tmp_path):
+    model = only_model(written(tmp_path / "e.npz", ["1", "2"]))
+    with pytest.raises(Absent, match="2 of 2 expected ids are missing"):
+        model.rows("pets", np.array(["cat/1", "dog/1"]), None)
+
+
+def test_numbered_rows_are_not_those_of_two_sets(tmp_path):
+    model = only_model(written(tmp_path / "e.npz", ["0", "1", "test/0", "test/1"]))
+    ids = np.array(["0", "1"])
+    np.testing.assert_array_equal(model.rows("mnist", ids, None), X[:2])
+    np.testing.assert_array_equal(model.rows("mnist", ids, None), X[:2])
+    np.testing.assert_array_equal(model.rows("dtd", np.array(["test/1"]), None), X[3:4])
+    with pytest.raises(
+        InputError, match="numbers for ids, which may be those of mnist or of fashi"
+    ):
+        model.rows("fashion_mnist", ids, None)
+
+
 @pytest.mark.parametrize("begin", ["", "things/"])
 @pytest.mark.parametrize("release", ["{}_01b", "{0}/{0}_01b"])
 def test_things_may_be_called_as_the_releases_photographs(tmp_path, begin, release):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from alignet.data import imagenet
 from alignet.data.embeddings import Embeddings, save_embeddings
@@ -212,6 +213,15 @@ def test_a_mean_over_some_corruptions_says_so(world):
     assert [h.name for h in ood.headline({"model": found})] == ["ImageNet-C, 6 of 75"]
 
 
+def test_a_model_without_rows_of_some_corruptions_has_no_mean_over_them(world):
+    """It would be of other sets than another model's."""
+    world.add("imagenet_c/fog_1", [0, 1], [0, 1]).add("imagenet_c/fog_2", [0, 1], [0, 15])
+    found = score(world, without=("imagenet_c/fog_2",))
+    assert found.find("imagenet_c/fog_1", "accuracy").value == 1
+    assert not any("imagenet_c, " in one.subset for one in found.scores)
+    assert found.notes[-1].startswith("There is no mean over ImageNet-C")
+
+
 def test_models_are_compared_photograph_by_photograph(world):
     world.add("imagenet_a", [6] * 8, [6] * 8).add("imagenet_c/fog_1", [0, 1], [0, 1])
     before = world.model("before")
@@ -404,7 +414,7 @@ def test_the_section_shows_every_model_and_set(world, n):
     rows = section.blocks[3].rows
     assert [row["model"] for row in rows] == [f"model {i}" for i in range(n)]
     assert rows[0]["A"] == 0.5 and rows[0]["mCE"] > 0
-    assert all(block.image.startswith("<?xml") for block in section.blocks[2::2])
+    assert all(isinstance(block.figure, Figure) for block in section.blocks[2::2])
 
 
 def test_a_section_of_models_that_saw_different_sets(world):

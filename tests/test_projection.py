@@ -113,7 +113,7 @@ def test_a_space_of_one_dimension_has_nothing_in_the_others(data_dir, tmp_path, 
     data = projection.load(data_dir, OPTIONS)
     shown = {PEOPLE: projection.people(data, OPTIONS), "flat": found}
     [picture, *_] = pictures(projection.QUESTION.section(shown))
-    assert picture.image.axes[0].get_ylabel() == ""
+    assert picture.figure.axes[0].get_ylabel() == ""
 
 
 def test_what_cannot_be_drawn_is_noted(data_dir, tmp_path, monkeypatch):
@@ -177,30 +177,30 @@ def dots(axes):
 def test_models_are_beside_each_other_up_to_four_in_a_row(names, grids):
     *maps, curves = pictures(projection.QUESTION.section(answers(names)))
     for picture in (*maps, curves):
-        assert isinstance(picture.image, Figure)
-        assert picture.image.get_figwidth() <= figures.WIDTH
+        assert isinstance(picture.figure, Figure)
+        assert picture.figure.get_figwidth() <= figures.WIDTH
     found = [
-        picture.image.axes[0].get_subplotspec().get_gridspec().get_geometry() for picture in maps
+        picture.figure.axes[0].get_subplotspec().get_gridspec().get_geometry() for picture in maps
     ]
     assert found == grids
-    assert len(curves.image.axes[0].lines) == min(len(names), 12)
+    assert len(curves.figure.axes[0].lines) == min(len(names), 12)
     if len(names) > 1:
         for picture in maps:
-            titles = [axes.get_title(loc="left") for axes in picture.image.axes]
+            titles = [axes.get_title(loc="left") for axes in picture.figure.axes]
             assert len(set(titles)) == len(titles)
 
 
 def test_spaces_that_differ_in_what_means_nothing_look_alike():
     *maps, _ = pictures(projection.QUESTION.section(answers(["a", "b", "c"])))
     for picture in maps:
-        first, *others = (dots(axes) for axes in picture.image.axes)
+        first, *others = (dots(axes) for axes in picture.figure.axes)
         for other in others:
             np.testing.assert_allclose(other, first, atol=1e-5)
 
 
 def test_a_dot_has_the_colour_of_its_kind():
     found = answers(["a"])
-    axes = pictures(projection.QUESTION.section(found))[0].image.axes[0]
+    axes = pictures(projection.QUESTION.section(found))[0].figure.axes[0]
     colour = {
         tuple(at): to_hex(c) for at, c in zip(dots(axes), axes.collections[0].get_fc(), strict=True)
     }
@@ -227,7 +227,7 @@ def test_models_without_a_map_are_not_in_its_figure():
     found = answers(["a", "b"])
     found["c"] = answers(["c"], maps=())["c"]
     *maps, _ = pictures(projection.QUESTION.section(found))
-    assert [len(picture.image.axes) for picture in maps] == [3, 3, 2, 2]
+    assert [len(picture.figure.axes) for picture in maps] == [3, 3, 2, 2]
     *maps, _ = pictures(projection.QUESTION.section(answers(["a", "b"], maps=())))
     assert len(maps) == 2
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from evals.probes import ridge
+from evals.probes import linear, ridge
 from evals.probes.linear import predict
 
 N_CLASSES = 4
@@ -78,7 +78,7 @@ def test_the_scale_of_a_feature_does_not_matter():
 
 
 def test_each_draw_is_classified_by_what_its_own_rows_taught(monkeypatch):
-    monkeypatch.setattr(ridge, "ROWS_A_BLOCK", 7)
+    monkeypatch.setattr(linear, "BLOCK", 7)
     x, y = problem(60, 8)
     test, _ = problem(17, 8, seed=1)
     rng = np.random.default_rng(0)

@@ -191,6 +191,7 @@ def test_the_hash_names_the_numbers(world):
     assert digest(one) == first
     changed = OPTIONS._replace(levels=OPTIONS.levels._replace(max_votes=6))
     others = {digest(one, options=changed), digest(one, two), digest(one, evals=("first",))}
+    one = model(world, "ab")
     one.path.write_text("other weights")
     others.add(digest(one))
     (world / "second.txt").write_text("other data")

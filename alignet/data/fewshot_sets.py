@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignet.data.labelled import Labelled, open_labelled, take
+from alignet.data.labelled import Labelled, has_classes, open_labelled, take
 from alignet.data.records import TFDS
 from alignet.errors import Absent, InputError
 
@@ -83,15 +83,16 @@ def open_fewshot(
             f"{where}: neither the name of a data set nor a path, in {data_dir} or here; expected "
             f"one of {', '.join(FEWSHOT)}, NAME:SPLIT of these, {TFDS}NAME:SPLIT, or a path."
         )
-    tests = [path / part for part in TESTS if (path / part).is_dir()]
-    if (path / "train").is_dir() and not tests:
-        raise InputError(
-            f"{path}: has a folder train and none of {', '.join(TESTS)}; expected both, or folders "
-            "of classes alone."
-        )
-    if not tests or not (path / "train").is_dir():
+    # CIFAR-100 has a class called train, and ImageNet's test split no classes.
+    if not has_classes(path / "train"):
         pool = open_labelled(path, cache=cache)
         return pool.name, pool, None
+    tests = [path / part for part in TESTS if has_classes(path / part)]
+    if not tests:
+        raise InputError(
+            f"{path}: has folders of classes in train and in none of {', '.join(TESTS)}; expected "
+            "both, or folders of classes alone."
+        )
     name = path.resolve().name
     pool, test = (
         open_labelled(part, name=f"{name}/{part.name}") for part in (path / "train", tests[0])

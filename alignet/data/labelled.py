@@ -48,6 +48,11 @@ class Labelled(NamedTuple):
     fingerprint: str
     files: tuple[Path, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """Of ids and classes: copies of the same pictures, elsewhere or of another time, agree."""
+        return _hash(self.ids.tolist(), self.labels.tolist(), list(self.classes))
+
 
 def open_labelled(
     where: str | Path, *, name: str | None = None, cache: Path | None = None
@@ -84,6 +89,14 @@ def open_labelled(
         f"{path}: no such file or folder; expected a folder of classes, an .npz with labels and "
         f"images, or {TFDS}NAME:SPLIT."
     )
+
+
+def has_classes(folder: Path) -> bool:
+    """Whether it is a folder of classes: with folders, or pictures called by their WordNet id."""
+    if not folder.is_dir():
+        return False
+    inside = (one for one in folder.iterdir() if not one.name.startswith("."))
+    return any(one.is_dir() or WNID.match(one.name) for one in inside)
 
 
 def take(

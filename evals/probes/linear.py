@@ -38,6 +38,13 @@ def scores(linear: Linear, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 
     return x.astype(np.float64) @ linear.weights + linear.bias
 
 
+def classes_of(linear: Linear, rows: Rows) -> Int[np.ndarray, " n"]:
+    """The class of each row, −1 for a tie, of rows that are read block by block."""
+    n, _ = rows.shape
+    blocks = (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
+    return np.concatenate([predict(scores(linear, rows[block])) for block in blocks])
+
+
 def scores_of(linear: Linear, rows: Rows) -> Float[np.ndarray, "n c"]:
     """The same of rows that are read block by block; float32."""
     n, _ = rows.shape

@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 from alignet.errors import InputError
 from evals.probes import lbfgs
 from evals.probes.lbfgs import dot
-from evals.probes.linear import Linear, predict, scores
+from evals.probes.linear import Linear, classes_of
 
 # Distance from the minimum, relative: ours. From 1e-7 to 1e-5 accuracies of CIFAR-100 from CLIP's
 # features move by less than 0.03 points; above 1e-6 the estimate of that distance is too low where
@@ -94,7 +94,7 @@ def classify(
     predictions, converged = [], []
     for fits in fit(x, labels, trains, n_classes=n_classes, c=c):
         linears = map(Linear, fits.weights, fits.bias)
-        predictions.append(np.stack([predict(scores(linear, test)) for linear in linears]))
+        predictions.append(np.stack([classes_of(linear, test) for linear in linears]))
         converged.append(fits.converged)
     return predictions, converged
 

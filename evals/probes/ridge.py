@@ -17,11 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.probes.linear import Linear, predict, scores
+from evals.probes.linear import Linear, classes_of
 
 L2 = 2.0**10  # big_vision's few-shot evaluator; the papers give none
 L2S = (2.0**4, 2.0**7, L2, 2.0**13, 2.0**16)  # ours, around it
-ROWS_A_BLOCK = 8192  # of test rows, whose scores are in memory at once
 
 
 def classify(
@@ -50,7 +49,9 @@ def classify(
     found = []
     for rows in trains:
         draws = [fit(x[row], y[row], n_classes=n_classes, l2s=l2s) for row in rows]
-        found.append(np.stack([_classes(linears, test) for linears in draws], axis=1))
+        found.append(
+            np.array([[classes_of(draw[l2], test) for draw in draws] for l2 in range(len(l2s))])
+        )
     return found
 
 
@@ -102,13 +103,3 @@ def dual(
     e, q = np.linalg.eigh(x @ x.T)
     left, right = x.T @ q, q.T @ y
     return [left @ (right / (e + l2)[:, None]) for l2 in l2s]
-
-
-def _classes(linears: Sequence[Linear], x: np.ndarray) -> Int[np.ndarray, "l m"]:
-    found = np.empty((len(linears), len(x)), np.int64)
-    for start in range(0, len(x), ROWS_A_BLOCK):
-        part = slice(start, start + ROWS_A_BLOCK)
-        block = np.asarray(x[part], np.float64)
-        for place, linear in enumerate(linears):
-            found[place, part] = predict(scores(linear, block))
-    return found
