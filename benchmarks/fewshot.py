@@ -11,7 +11,8 @@ the accuracies side by side, then one JSON line.
 
 scikit-learn stops by the size of the gradient, and where that is small depends on the features: by
 default (--tol=1e-4) at 80 shots of the synthetic ones 1.6 points below the accuracy of the minimum,
-with CLIP's of CIFAR-100 at it. The two sides are compared at equal accuracy, hence 1e-5.
+with CLIP's of CIFAR-100 at it. The two sides are compared at equal accuracy, hence 1e-5. Heads are
+trained on random batches: with another seed, the mean over three draws differs by 0.3 points.
 """
 
 import argparse
@@ -159,12 +160,12 @@ def main() -> None:
     trains = draws.draw(y, SHOTS, DRAWS, 0, names.astype(str), leave=1)
     seconds, found = timed("ours", ours(x, y, trains))
     their_seconds, their_found = timed("scikit-learn and torch", theirs(x, y, trains, args.tol))
-    largest = 0.0
+    differences = {}
     for name in found:
         mine, other = (accuracy(f[name], y, trains) for f in (found, their_found))
         for shots, a, b in zip(SHOTS, mine, other, strict=True):
             _say(f"{name}, {shots}-shot: {a:.2%}, {b:.2%}")
-            largest = max(largest, abs(a - b))
+        differences[name] = np.subtract(mine, other)
     total, their_total = sum(seconds.values()), sum(their_seconds.values())
     result = {
         "benchmark": "fewshot",
@@ -177,7 +178,8 @@ def main() -> None:
         "total_s": round(total, 1),
         "total_sklearn_torch_s": round(their_total, 1),
         "ratio": round(their_total / total, 2),
-        "largest_difference": round(largest, 4),
+        "mean_differences": {k: round(float(d.mean()), 4) for k, d in differences.items()},
+        "largest_differences": {k: round(np.abs(d).max(), 4) for k, d in differences.items()},
     }
     print(json.dumps(result))
 
