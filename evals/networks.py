@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alignet.data.embeddings import Embeddings
+from alignet.data.embeddings import Embeddings, load_embeddings
 from alignet.data.images import Source
 from alignet.errors import Absent, InputError
 from alignet.runtime import stages
@@ -137,10 +137,13 @@ class _Network(Model):
             raise Absent(f"{self.path}: there are no photographs of {prefix} for it to see.")
         if isinstance(photographs, Source):
             # By the source's own name: it may be some of the set, and others are kept, too.
-            found = self._embedded(photographs.name, photographs)
-            if ids is None or not np.array_equal(found.ids, ids):
+            found, places = self._kept_whole(photographs)
+            if found is None:
+                found = self._embedded(photographs.name, photographs)
+            there = found.ids if places is None else found.ids[places]
+            if ids is None or not np.array_equal(there, ids):
                 raise ValueError(f"{prefix}: the ids are not those of the photographs, in order")
-            return found.matrix, None
+            return found.matrix, places
         if isinstance(photographs, Path):
             source = pictures.from_folder(photographs)
         else:
@@ -172,7 +175,20 @@ class _Network(Model):
         hashes = [stages.file_hash(path) for path in self._weights]
         return {"weights": hashes, "settings": self._settings}
 
+    def _kept_whole(self, source: Source) -> tuple[Embeddings | None, np.ndarray | None]:
+        """Rows of all photographs that these are some of, if they are kept, and their places."""
+        if source.part_of is None:
+            return None, None
+        whole, places = source.part_of
+        artifact = self._cache / f"{whole.name}.npz"
+        if not stages.is_current(artifact, config=self._config(whole), inputs={}):
+            return None, None
+        return load_embeddings(artifact), places
+
     def _embedded(self, name: str, source: Source) -> Embeddings:
-        made_with = self._made_with | {"photographs": source.fingerprint}
         artifact, desc = self._cache / f"{name}.npz", f"{self.name}: {name}"
-        return pictures.embedded(artifact, source, self._load, made_with=made_with, desc=desc)
+        config = self._config(source)
+        return pictures.embedded(artifact, source, self._load, made_with=config, desc=desc)
+
+    def _config(self, source: Source) -> dict[str, Any]:
+        return self._made_with | {"photographs": source.fingerprint}

@@ -34,8 +34,9 @@ QUESTIONS = {
     **judgments.QUESTIONS,
     "between_models": between_models.QUESTION,
     "fewshot": fewshot.QUESTION,
-    "breeds": breeds.QUESTION,
+    # Before breeds, whose photographs are some of these.
     "ood": ood.QUESTION,
+    "breeds": breeds.QUESTION,
     "hierarchy": hierarchy.QUESTION,
     "projection": projection.QUESTION,
 }

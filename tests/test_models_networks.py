@@ -14,6 +14,7 @@ from PIL import Image
 from alignet import embed, students
 from alignet.data.embeddings import Embeddings, load_embeddings
 from alignet.data.images import Images, save_images
+from alignet.data.labelled import open_labelled, take
 from alignet.errors import Absent, InputError
 from alignet.students import saved_model
 from evals import photographs as pictures
@@ -97,6 +98,23 @@ def test_a_source_is_embedded_in_its_own_order_under_its_own_name(tmp_path, weig
             kept.rows("cifar100/test", NAMES[order], None),
             model.rows("cifar100/test", NAMES, source)[order],
         )
+
+
+def test_some_of_a_set_that_was_embedded_are_not_embedded_again(tmp_path, weights, expected):
+    labels = np.arange(10) % 2
+    np.savez(tmp_path / "pets.npz", images=PIXELS, labels=labels, ids=NAMES)
+    whole = open_labelled(tmp_path / "pets.npz")
+    order = np.array([7, 0, 3])
+    some = take(whole, order)
+    alone = from_checkpoint(weights, cache=tmp_path / "alone")
+    assert_rows(alone.rows("pets", some.ids, some.source), expected[order])
+    assert len(list((tmp_path / "alone").rglob("*.npz"))) == 1
+
+    model = from_checkpoint(weights, cache=tmp_path / "kept")
+    model.rows("pets", whole.ids, whole.source)
+    model._load = None
+    assert_rows(model.rows("pets", some.ids, some.source), expected[order])
+    assert [path.name for path in (tmp_path / "kept").rglob("*.npz")] == ["pets.npz"]
 
 
 def test_photographs_of_things_may_be_named_as_in_the_release(tmp_path, weights, expected):

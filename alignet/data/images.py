@@ -44,12 +44,14 @@ class Source(NamedTuple):
       n: how many there are.
       read: the id and the picture, for `decode`, at a place from 0 to n − 1.
       fingerprint: changes when the pictures do.
+      part_of: where these are some of others, those and the places among them; None for none.
     """
 
     name: str
     n: int
     read: Callable[[int], tuple[str, Encoded]]
     fingerprint: str
+    part_of: "tuple[Source, np.ndarray] | None" = None
 
 
 def save_images(path: str | Path, images: Images) -> None:

@@ -130,6 +130,7 @@ def take(
             len(ids),
             lambda i: whole.read(int(places[i])),
             fingerprint,
+            (whole, places),
         )
     return labelled._replace(
         ids=ids,

@@ -56,20 +56,10 @@ def run(
                 f"{path}: no such file; expected {name} for {artifact.name} (README.md says where "
                 "the data comes from)."
             )
-    wanted = {
-        "config": json.loads(_json(config)),
-        "inputs": {name: file_hash(path) for name, path in inputs.items()},
-        "versions": versions(),
-    }
+    wanted = _wanted(config, inputs)
     manifest_path = _manifest_path(artifact)
-    manifest = files.read_json(manifest_path)
     parts = artifact.parent / f"{artifact.name}.parts"
-    if (
-        manifest
-        and artifact.exists()
-        and all(manifest.get(key) == value for key, value in wanted.items())
-        and manifest.get("sha256") == file_hash(artifact)
-    ):
+    if _is(artifact, wanted):
         # Left by a process that was killed after it had written the manifest.
         shutil.rmtree(parts, ignore_errors=True)
         print(f"{artifact.name}: up to date, skipped", file=sys.stderr, flush=True)
@@ -103,6 +93,29 @@ def run(
     shutil.rmtree(parts)
     print(f"{artifact.name}: done in {seconds:.1f} s", file=sys.stderr, flush=True)
     return artifact
+
+
+def is_current(artifact: str | Path, *, config: Any, inputs: Mapping[str, Path]) -> bool:
+    """Whether `run` would skip the step."""
+    return _is(Path(artifact), _wanted(config, inputs))
+
+
+def _wanted(config: Any, inputs: Mapping[str, Path]) -> dict[str, Any]:
+    return {
+        "config": json.loads(_json(config)),
+        "inputs": {name: file_hash(path) for name, path in inputs.items()},
+        "versions": versions(),
+    }
+
+
+def _is(artifact: Path, wanted: Mapping[str, Any]) -> bool:
+    manifest = files.read_json(_manifest_path(artifact))
+    return (
+        bool(manifest)
+        and artifact.exists()
+        and all(manifest.get(key) == value for key, value in wanted.items())
+        and manifest.get("sha256") == file_hash(artifact)
+    )
 
 
 def file_hash(path: str | Path) -> str:
