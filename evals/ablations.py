@@ -36,15 +36,18 @@ def sections(matched: Matched, tests: Sequence[Test]) -> Iterator[page.Section]:
       tests: what was compared.
     """
     learning = _by_metric(test for test in tests if test.eval == FEWSHOT)
-    numbers = {label: number(label) for label in matched.labels}
-    numbered = all(value is not None for value in numbers.values())
+    first, *others = matched.labels
+    # The baseline is not one of the numbers, or all of them are.
+    numbers = {label: number(label) or 0.0 for label in matched.labels}
+    numbered = all(numbers[label] for label in others)
     # Beside a baseline any effect of training at all would make the settings differ.
-    varied = matched.labels[1:] if len(matched.labels) > 2 and not numbered else matched.labels
+    baseline = not (numbered and numbers[first])
+    varied = others if baseline and len(others) > 1 else matched.labels
     blocks = [block for some in learning.values() for block in _anova(matched, some, varied)]
     if blocks:
         yield page.Section("Over all data sets, does the setting matter?", blocks)
     human = [test for test in tests if test.family == HUMAN and percent(test)]
-    if len(numbers) >= LEAST_NUMBERS and numbered:
+    if numbered and sum(map(bool, numbers.values())) >= LEAST_NUMBERS:
         yield from _curves(matched, numbers, learning, human)
     elif learning and human and len(matched.labels) >= LEAST_SETTINGS:
         yield _cloud(matched, next(iter(learning.values())), human[0])
@@ -154,7 +157,7 @@ def _curves(
     learning: Mapping[str, Sequence[Test]],
     human: Sequence[Test],
 ) -> Iterator[page.Section]:
-    """Figure 14 of paper 002."""
+    """Figure 14 of paper 002; the baseline's number is 0."""
     curves: dict[str, Curves] = {}
     models = matched.models[:MOST_MODELS]
     for metric, tests in learning.items():
@@ -182,6 +185,8 @@ def _curves(
             "Accuracy against what was varied (logarithmic). Means over data sets with their "
             "standard errors; single tests with 95 % intervals."
         )
+        first = matched.labels[0]
+        caption += "" if numbers[first] else f" Dashed: {first}."
         yield page.Section("How does it grow?", [page.Picture(picture, caption)])
 
 

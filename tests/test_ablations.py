@@ -373,7 +373,7 @@ def test_what_the_paper_did_not_find_is_said(few, most, verdicts):
     assert hundredth.here.value == pytest.approx(few - (most + 0.2) / 2)
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.3, "a difference"), (0.7, "no difference")])
+@pytest.mark.parametrize(("share", "verdict"), [(0.3, "a difference"), (0.7, "none is shown")])
 def test_schemes_are_alike_unless_they_are_shown_to_differ(share, verdict):
     scores, sizes = _Scores(), ("small", "medium", "large")
     scores.add("aligned", *sizes, categories=0.7)

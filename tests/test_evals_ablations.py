@@ -133,6 +133,16 @@ def test_settings_that_are_numbers_give_curves(monkeypatch):
     assert error == pytest.approx(values.std(ddof=1) / np.sqrt(5))
     assert [y for _, y, _ in things["dino"]] == pytest.approx([0.4, 0.5, 0.6], abs=0.01)
     assert section(found, "More human, and better at seeing?") is None
+    drawn.clear()
+    found = compared(**{"base": 0.05, "100": 0.0, "1000": 0.1, "10k": 0.2})
+    picture = section(found, "How does it grow?").blocks[0]
+    assert picture.caption.endswith("Dashed: base.")
+    assert [x for x, _, _ in next(iter(drawn.values()))["vit"]] == [0, 100, 1000, 10_000]
+    dashed = [line for line in picture.figure.axes[0].lines if line.get_ls() == "--"]
+    assert len(dashed) == 2
+    assert "in the settings 100, 1000 and 10k" in section(found, ANOVA).blocks[0]
+    found = compared(**{"base": 0.05, "100": 0.0, "1000": 0.1})
+    assert section(found, "How does it grow?") is None
 
 
 def test_other_settings_give_a_cloud(monkeypatch):

@@ -14,13 +14,14 @@ from evals.pages.table import shortened
 
 PANELS_A_ROW = 3
 MOST_NAMED = 12  # settings whose names fit beside their dots
-# By model: what was varied, the accuracy, and half the length of its bar, in order.
+# By model: what was varied, the accuracy, and half the length of its bar, in order. What was varied
+# is 0 for a baseline without any.
 Curves = Mapping[str, Sequence[tuple[float, float, float]]]
 
 
 @matplotlib.rc_context(figures.STYLE)
 def curves(panels: Mapping[str, Curves]) -> Figure:
-    """Accuracy against a number, logarithmic; a panel a test, a line a model."""
+    """Accuracy against a number, logarithmic; a panel a test, a line a model, dashed at 0."""
     columns = min(PANELS_A_ROW, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(figures.WIDTH, 0.5 + 1.8 * rows), layout="constrained")
@@ -29,7 +30,10 @@ def curves(panels: Mapping[str, Curves]) -> Figure:
         for index, (model, points) in enumerate(by_model.items()):
             if points:
                 x, y, error = np.array(points).T
-                axes.errorbar(x, y, yerr=np.nan_to_num(error), label=model, **_look(index))
+                some, bars, look = x > 0, np.nan_to_num(error), _look(index)
+                axes.errorbar(x[some], y[some], yerr=bars[some], label=model, **look)
+                for level in y[~some]:
+                    axes.axhline(level, color=look["color"], ls="--", lw=1)
         axes.set_xscale("log")
         axes.set_title("\n".join(_wrapped(title)), fontsize=8)
         _in_percent(axes, "y")

@@ -207,13 +207,8 @@ def _run(
 
 
 def _labelled(scored: Scored, name: str, ablation: Ablation) -> dict[str, Run]:
-    """The runs of an ablation's comparison, with its sizes only.
-
-    Where labels are numbers, the base is left out, so that what grows with them is drawn.
-    """
-    arms = {label: arm.name for label, arm in ablation.arms.items()}
-    if not all(label.isdecimal() for label in arms):
-        arms = {BASE: BASE} | arms
+    """The runs of an ablation's comparison, with its sizes only."""
+    arms = {BASE: BASE} | {label: arm.name for label, arm in ablation.arms.items()}
     return {label: _only(scored.runs[KNOWN][arm], ablation.sizes) for label, arm in arms.items()}
 
 
