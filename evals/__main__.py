@@ -254,6 +254,7 @@ def score(options: argparse.Namespace) -> str:
     page.write_page(out / REPORT, _title(what, run.answers), sections)
     page.write_figures(out / FIGURES, sections)
     runs.write(out, run)
+    scoring.finished(out / "cache")
     return text
 
 

@@ -1,14 +1,17 @@
 """Models × evals → answers."""
 
+import functools
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alignet.errors import Absent, InputError
-from alignet.runtime import stages
+from alignet.runtime import files, stages
 from alignet.runtime.progress import progress
 from evals import (
+    answers,
     between_models,
     breeds,
     fewshot,
@@ -17,6 +20,7 @@ from evals import (
     levels,
     ood,
     projection,
+    runs,
     things,
     things_photographs,
     uncertainty,
@@ -73,7 +77,7 @@ def run(
     named = {name for name in asked if name in QUESTIONS}
     families = {name: [k for k, one in QUESTIONS.items() if one.family == name] for name in asked}
     names = list(dict.fromkeys(k for name in asked for k in families[name] or [name]))
-    answers: dict[str, dict[str, Answers]] = {}
+    by_eval: dict[str, dict[str, Answers]] = {}
     skipped: list[tuple[str, str, str]] = []
     inputs: dict[str, str] = {}
     with progress(total=len(names) * len(models), desc="evals", unit=" eval") as bar:
@@ -89,11 +93,14 @@ def run(
                 continue
             # Several evals read the same files.
             inputs |= {str(p): stages.file_hash(p) for p in data.files if str(p) not in inputs}
-            inputs |= getattr(data, "fingerprints", {})
-            found = _score(name, data, models, options, skipped, bar, named=name in named)
+            own = {str(path): inputs[str(path)] for path in data.files}
+            own |= getattr(data, "fingerprints", {})
+            inputs |= own
+            ask = functools.partial(_ask, name, data, options=options, inputs=own)
+            found = _score(name, ask, models, skipped, bar, named=name in named)
             if found:
-                answers[name] = {PEOPLE: QUESTIONS[name].people(data, options)} | found
-    if not answers:
+                by_eval[name] = {PEOPLE: QUESTIONS[name].people(data, options)} | found
+    if not by_eval:
         name, _, reason = skipped[0]
         raise InputError(
             f"{models[0].path}: nothing could be measured; {name}: {reason.rstrip('.')}; name the "
@@ -112,14 +119,13 @@ def run(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return Run(called, answers, about)
+    return Run(called, by_eval, about)
 
 
 def _score(
     name: str,
-    data: Any,
+    ask: Callable[[Model], Answers],
     models: Sequence[Model],
-    options: Options,
     skipped: list[tuple[str, str, str]],
     bar: Any,
     *,
@@ -128,7 +134,7 @@ def _score(
     found = {}
     for model in models:
         try:
-            found[model.name] = QUESTIONS[name].score(data, model, options)
+            found[model.name] = ask(model)
         except Absent as reason:
             if named:
                 raise
@@ -137,6 +143,30 @@ def _score(
             skipped.append((name, model.name, text))
         bar.update()
     return found
+
+
+def _ask(
+    name: str, data: Any, model: Model, *, options: Options, inputs: Mapping[str, str]
+) -> Answers:
+    """One model's answers; those that may have taken hours are kept until the run is finished."""
+    question = QUESTIONS[name]
+    if options.cache is None or question.family == HUMAN:
+        return question.score(data, model, options)
+    settings = _plain(options._replace(cache=None))
+    key = stages.config_hash([settings, inputs, model.hashes])
+    path = runs.answers_path(options.cache, name, model.name)
+    path = path.with_name(f"{path.stem}-{key}{path.suffix}")
+    if path.is_file():
+        return answers.load(path)
+    found = question.score(data, model, options)
+    with files.atomic_path(path) as temporary:
+        answers.save(temporary, found)
+    return found
+
+
+def finished(cache: Path) -> None:
+    """Removes the answers that were kept for a run that had not come to its end."""
+    shutil.rmtree(cache / "answers", ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

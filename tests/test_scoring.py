@@ -199,6 +199,39 @@ def test_the_hash_names_the_numbers(world):
     assert first not in others and len(others) == 5
 
 
+def test_answers_that_take_long_outlive_a_run_that_was_cut_off(world, tmp_path, monkeypatch):
+    asked = []
+
+    def score(data, model, options):
+        asked.append(model.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return scored(data, model, options)
+
+    scored = scoring.QUESTIONS["first"].score
+    slow = scoring.QUESTIONS["first"]._replace(score=score, family=VISION)
+    monkeypatch.setitem(scoring.QUESTIONS, "first", slow)
+    options = OPTIONS._replace(cache=tmp_path / "cache")
+    models = model(world, "ab"), model(world, "abc")
+    with pytest.raises(KeyboardInterrupt):
+        run(world, *models, evals=("first",), options=options)
+    found = run(world, *models, evals=("first",), options=options)
+    assert asked == ["ab", "abc", "abc"]
+    expected = run(world, *models, evals=("first",))
+    assert asked[3:] == ["ab", "abc"]
+    for name, one in expected.answers["first"].items():
+        assert repr(found.answers["first"][name].scores) == repr(one.scores)
+    # Of other settings, or another model of that name, they are not taken.
+    run(world, *models, evals=("first",), options=options._replace(tau=2.0))
+    changed = model(world, "ab")
+    changed.path.write_text("other weights")
+    run(world, changed, evals=("first",), options=options)
+    assert asked[5:] == ["ab", "abc", "ab"]
+    scoring.finished(options.cache)
+    run(world, *models, evals=("first",), options=options)
+    assert asked[-2:] == ["ab", "abc"]
+
+
 ######################################## What is said ########################################
 
 
