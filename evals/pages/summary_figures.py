@@ -12,7 +12,7 @@ from evals.pages.table import shortened
 from evals.statistics.intervals import Measured
 
 PANELS_A_ROW = 4
-LONGEST_TITLE = 22
+LONGEST_LINE = 21  # of a title
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -33,7 +33,9 @@ def headlines(
     """
     columns = min(PANELS_A_ROW, len(scores))
     rows = math.ceil(len(scores) / columns)
-    size = (figures.WIDTH, rows * (0.85 + 0.17 * len(models)))
+    titles = {test: _lines(test) for test in scores}
+    lines = max(map(len, titles.values()))
+    size = (figures.WIDTH, rows * (0.7 + 0.15 * lines + 0.17 * len(models)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (test, by_model) in zip(panels.flat, scores.items(), strict=False):
@@ -53,8 +55,7 @@ def headlines(
             if math.isfinite(ceiling.low):
                 axes.axvspan(ceiling.low, ceiling.high, color=figures.GREY, alpha=0.3, lw=0)
             axes.axvline(ceiling.value, color=figures.BLACK, lw=1.2)
-        title = "\n".join(shortened(line, LONGEST_TITLE) for line in test.split("\n"))
-        axes.set_title(title, fontsize=8)
+        axes.set_title("\n".join(titles[test]), fontsize=8)
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_yticks(range(len(models)), [shortened(model) for model in models])
         axes.tick_params(axis="y", length=0)
@@ -65,3 +66,12 @@ def headlines(
     for axes in panels.flat[len(scores) :]:
         axes.remove()
     return figure
+
+
+def _lines(test: str) -> list[str]:
+    """A title in lines that fit a panel: what comes after the last comma is the most telling."""
+    lines = test.split("\n")
+    if lines == [test] and len(test) > LONGEST_LINE and ", " in test:
+        head, _, tail = test.rpartition(", ")
+        lines = [f"{shortened(head, LONGEST_LINE - 1)},", tail]
+    return [shortened(line, LONGEST_LINE) for line in lines]
