@@ -124,7 +124,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
         sections += [s._replace(heading=f"{HEADINGS[name]}: {s.heading}") for s in found.sections]
         differences += [(name, *row) for row in found.differences]
         notes[name] = list(found.notes)
-    base = scored.runs[KNOWN][BASE].about
+    base = scored.runs[KNOWN][BASE]
     sections.append(provenance(base, "scores of the base students, as of all others"))
 
     about = {
