@@ -167,7 +167,7 @@ def test_whoever_sees_more_clearly_is_more_human(three):
 
 def test_the_folder_holds_these_files(three, one):
     assert sorted(path.name for path in three.out.iterdir()) == [
-        *("answers", "differences.csv", "individuals.csv"),
+        *("answers", "differences.csv", "figures", "individuals.csv"),
         *("report.html", "results.json", "scores.csv"),
     ]
     assert sorted(path.name for path in one.out.iterdir()) == sorted(

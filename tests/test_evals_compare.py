@@ -84,7 +84,7 @@ def test_a_comparison_says_which_setting_is_more_human(runs, compared):
 def test_differences_are_those_of_the_scores(runs, compared):
     out, _ = compared
     assert sorted(path.name for path in out.iterdir()) == [
-        *("differences.csv", "report.html", "results.json")
+        *("differences.csv", "figures", "report.html", "results.json")
     ]
     rows = case.read_csv(out / "differences.csv")
     assert tuple(rows[0]) == comparison.DIFFERENCE_COLUMNS
@@ -207,6 +207,6 @@ def test_runs_of_other_data_are_not_tested_against_each_other(runs, tmp_path, ca
         table.write_bytes(before)
     capsys.readouterr()
     assert compare(tmp_path / "out", runs / "original", out) == 0
-    assert "had other data about people" in capsys.readouterr().out
+    assert "had other data than" in capsys.readouterr().out
     assert case.read_csv(tmp_path / "out" / "differences.csv") == []
     assert np.isfinite(case.scores(out, "things", "clip")["all", "accuracy"]["value"])

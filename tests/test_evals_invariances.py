@@ -17,7 +17,7 @@ CENTRED = ("pearson",)  # the kernels that take the mean off every row
 def no_report():
     """Reports are looked at elsewhere; they take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "sections", lambda run: ([], {}, ""))
+        patch.setattr(report, "sections", lambda run: ([], [], ""))
         yield
 
 
