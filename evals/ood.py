@@ -223,7 +223,9 @@ def score(data: Data, model: Model, options: Options) -> Answers:
     # A mean over other sets could not be compared with another model's.
     whole = not {*absent} & {*imagenet.CORRUPTED.values()}
     if corrupted and not whole:
-        found.notes.append("There is no mean over ImageNet-C, as rows of some of its sets lack.")
+        found.notes.append(
+            "There is no mean over ImageNet-C: rows of some of its sets are missing."
+        )
     found.add_means(corrupted, whole=whole)
     return Answers(found.scores, found.arrays, [*_notes(absent), *found.notes])
 
