@@ -234,11 +234,14 @@ def test_a_bad_option_is_told_in_one_line(run, arguments, reason):
 
 
 SCRIPT = """
+import signal
 import sys
 from alignet.data import download
 from alignet.data.layout import Folder
 from alignet.data.sources import File, Source
 
+# In a shell's background, where the tests may run, it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 url, folder = sys.argv[1:]
 source = Source("a", "a file", "none", "https://example.org",
                 ((Folder("a", ("a.bin",)),),), (File(url, "a/a.bin"),))
