@@ -276,22 +276,22 @@ def _accuracy(
         right = correct[tested]
         return intervals.proportion(int(right.sum()), len(right)), "correct", right
     values = np.where(tested, correct, np.nan).astype(np.float16)
-    value, low, high, n = crossed.mean(values).measured
-    return Measured(value, max(low, 0.0), min(high, 1.0), n), "draws", values
+    return _share(crossed.mean(values).measured), "draws", values
 
 
 def _means(scores: Sequence[Score]) -> list[Score]:
     """The mean over data sets, whose errors are independent, of every metric."""
     result = []
     for name in dict.fromkeys(score.metric for score in scores):
-        values = np.array([score.value for score in scores if score.metric == name])
-        value, low, high, n = values.T
-        # Of an interval that was cut at 0 or 1 the other side is as long as both were.
-        half = float(np.linalg.norm(np.maximum(value - low, high - value))) / len(values)
-        mean = float(value.mean())
-        ends = max(mean - half, 0.0), min(mean + half, 1.0)
-        result.append(Score(ALL, name, Measured(mean, *ends, int(n.sum()))))
+        values = [score.value for score in scores if score.metric == name]
+        result.append(Score(ALL, name, _share(intervals.mean_of_independent(values))))
     return result
+
+
+def _share(measured: Measured) -> Measured:
+    """Of a share, which is nowhere below 0 or above 1."""
+    value, low, high, n = measured
+    return Measured(value, max(low, 0.0), min(high, 1.0), n)
 
 
 def headline(answers: Mapping[str, Answers]) -> list[Headline]:

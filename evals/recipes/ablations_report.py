@@ -24,7 +24,7 @@ from evals.pages import fewshot_page, page, things_page
 from evals.pages.table import table
 from evals.report import DIFFERENCES, provenance
 from evals.runs import Run
-from evals.statistics import crossed, odd_one_out
+from evals.statistics import crossed, intervals, odd_one_out
 from evals.statistics.intervals import Measured
 from evals.statistics.odd_one_out import Sharing
 
@@ -81,10 +81,7 @@ class Scored(NamedTuple):
                 arrays = self.runs[KNOWN][arm].answers["fewshot"][size].arrays
                 total = total + weight * arrays[f"{name}/{metric}/draws"].astype(np.float64)
             found.append(crossed.mean(total).measured)
-        value, low, high, n = np.array(found).T
-        half = float(np.linalg.norm(high - low)) / 2 / len(found)
-        mean = float(value.mean())
-        return Measured(mean, mean - half, mean + half, int(n.sum()))
+        return intervals.mean_of_independent(found)
 
 
 class Finding(NamedTuple):

@@ -8,7 +8,7 @@ from one sort, made once.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,20 @@ def mean(values: Float[np.ndarray, " n"]) -> Measured:
     value = float(values.mean())
     half = 1.96 * float(values.std(ddof=1)) / n**0.5 if n > 1 else 0.0
     return Measured(value, value - half, value + half, n)
+
+
+def mean_of_independent(measured: Sequence[Measured]) -> Measured:
+    """The mean of numbers whose errors are independent, such as those of different data sets.
+
+    Of an interval that was cut, at 0 or 1, the other side is as long as both were.
+
+    Args:
+      measured: at least one; n of the result is the sum of theirs.
+    """
+    value, low, high, n = np.array(measured).T
+    half = float(np.linalg.norm(np.maximum(value - low, high - value))) / len(value)
+    mean = float(value.mean())
+    return Measured(mean, mean - half, mean + half, int(n.sum()))
 
 
 def percentile(value: float, samples: Float[np.ndarray, " r"], n: int) -> Measured:
