@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class Absent(InputError):
     """Data are not where they were expected: an error if they were asked for, else a note."""
+
+
+class Preempted(Exception):
+    """A training run was asked to stop and has saved its state; the same command goes on."""

@@ -133,7 +133,7 @@ def make_student(
             config,
             student=student,
             params=params,
-            pixels=pixels,
+            images=pixels,
             triplets=load_triplets(triplets, n_images=len(pixels)),
             workdir=scratch,
         )

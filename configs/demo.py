@@ -8,7 +8,7 @@ Needs no data. Paper 002, Sections 4.1 and A.1, at toy size; the table is shaped
 
 import ml_collections
 
-from configs import things
+from configs import distill_siglip_b16, things
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -72,19 +72,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.clusters.seed = 0
     config.sampling = ml_collections.ConfigDict({"n_triplets": 20_000, "seed": 0})
 
-    config.distill = ml_collections.ConfigDict()
-    config.distill.seed = 42  # official code
+    config.distill = distill_siglip_b16.get_config().distill
     config.distill.batch_size = 64
     config.distill.steps, config.distill.warmup_steps = 1200, 100
     config.distill.peak_lr = 6e-3
-    config.distill.loss = "kl"  # paper eq. 5
-    config.distill.tau_teacher = 1.0  # paper A.1.3
     config.distill.tau_student = 30.0
     config.distill.pull = 0.3
-    config.distill.grad_clip = None
-    config.distill.read_out = "pre_logits"  # paper
-    config.distill.dtype = "float32"
-    config.distill.scan = config.distill.remat = False
+    config.distill.dtype, config.distill.scan = "float32", False
+    config.distill.workers = 0
     config.distill.checkpoint_every = 400
-    config.distill.log_every = 100
     return config

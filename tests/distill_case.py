@@ -1,6 +1,7 @@
 """A distillation of seconds, run in the tests and, by `python -m tests.distill_case`, apart."""
 
 import argparse
+import json
 import os
 import signal
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from alignet import distill, students
 from alignet.data.alignet_triplets import AligNetTriplets
+from alignet.errors import Preempted
+from alignet.training import batches
 
 STUDENT = students.Student(variant="mu/8", image_size=16, pool="gap")
 
@@ -24,14 +27,21 @@ def config(**overrides):
     c.loss = "kl"
     c.tau_teacher = 1.0
     c.tau_student = 10.0
+    c.dense = False
     c.pull = 1.0
     c.grad_clip = None
+    c.accumulate = 1
+    c.ema = None
     c.read_out = "pre_logits"
     c.dtype = "float32"
     c.scan = False
     c.remat = False
+    c.fsdp = 1
+    c.workers = 0
     c.checkpoint_every = 5
     c.log_every = 1
+    c.keep = 2
+    c.force = False
     with c.unlocked():
         c.update(overrides)
     return c
@@ -56,35 +66,63 @@ def data(n_images=30, n_triplets=50):
     return pixels, AligNetTriplets(indices.astype(str), similarities, indices)
 
 
-def run(workdir, *, student=STUDENT, params=None, **overrides):
-    pixels, triplets = data()
+def run(workdir, *, student=STUDENT, params=None, more=None, **overrides):
+    images, triplets = data()
+    given = {"images": images, "triplets": triplets} | (more or {})
     return distill.distill(
         config(**overrides),
         student=student,
         params=pretrained(student) if params is None else params,
-        pixels=pixels,
-        triplets=triplets,
         workdir=workdir,
+        **given,
     )
 
 
 def kill_at(step):
     """Kills this process, without a chance to tidy up, while the batch of `step` is loaded."""
-    batch_rows = distill.batch_rows
+    batch_rows = batches.batch_rows
 
     def deadly(seed, at, **kwargs):
         if at == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return batch_rows(seed, at, **kwargs)
 
-    distill.batch_rows = deadly
+    batches.batch_rows = deadly
+
+
+def preempt_at(step):
+    """Sends this process SIGTERM while the batch of `step` is loaded."""
+    batch_rows = batches.batch_rows
+
+    def preempting(seed, at, **kwargs):
+        if at == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch_rows(seed, at, **kwargs)
+
+    batches.batch_rows = preempting
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
     parser.add_argument("--kill_at", type=int)
+    parser.add_argument("--preempt_at", type=int)
+    parser.add_argument("--variant", default="mu/8")
+    parser.add_argument("--config", type=json.loads, default={})
+    parser.add_argument("--port", type=int, help="of the first of two processes")
+    parser.add_argument("--process", type=int)
     arguments = parser.parse_args()
+    if arguments.port:
+        jax.distributed.initialize(f"127.0.0.1:{arguments.port}", 2, arguments.process)
     if arguments.kill_at is not None:
         kill_at(arguments.kill_at)
-    run(arguments.workdir)
+    if arguments.preempt_at is not None:
+        preempt_at(arguments.preempt_at)
+    try:
+        run(
+            arguments.workdir,
+            student=STUDENT._replace(variant=arguments.variant),
+            **arguments.config,
+        )
+    except Preempted as stopped:
+        print(stopped)

@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from alignet import distill, losses, students
 from alignet.errors import InputError
 from alignet.runtime import checkpoints
+from alignet.training import batches, objective
 from tests import distill_case as case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ def test_the_loss_falls_and_every_step_is_logged(uninterrupted):
     assert log[0]["lr"] == 0.0
     assert log[2]["lr"] == pytest.approx(1e-3)  # the peak, after two steps of warm-up
     assert log[-1]["lr"] < 5e-5
-    assert all(0 <= line["agreement"] <= 1 and line["grad_norm"] > 0 for line in log)
+    assert all(0 <= line["triplet_accuracy"] <= 1 and line["grad_norm"] > 0 for line in log)
     assert all(line["images_per_second"] > 0 for line in log[1:])
 
 
@@ -116,7 +117,7 @@ def test_one_step_is_adam_then_the_pull_then_the_rate(tmp_path):
     adam = optax.scale_by_adam()
     params, state, expected = start, adam.init(start), []
     for step in range(2):
-        rows = distill.batch_rows(42, step, n=50, batch_size=8)
+        rows = batches.batch_rows(42, step, n=50, batch_size=8)
         images, teacher_s = pixels[triplets.indices[rows]], triplets.similarities[rows]
         value, grads = jax.jit(jax.value_and_grad(loss))(params, images, teacher_s)
         expected.append(float(value))
@@ -143,20 +144,20 @@ def test_a_teacher_distilled_into_itself_has_nothing_to_learn(tmp_path):
         case.config(steps=2, tau_teacher=7.0, tau_student=7.0, warmup_steps=1),
         student=case.STUDENT,
         params=params,
-        pixels=pixels,
+        images=pixels,
         triplets=triplets._replace(similarities=own),
         workdir=tmp_path,
     )
     # The rate of the first step is 0, so that both steps see the teacher's own weights.
     assert [line["loss"] for line in metrics(tmp_path)] == pytest.approx([0, 0], abs=1e-6)
-    assert [line["agreement"] for line in metrics(tmp_path)] == [1, 1]
+    assert [line["triplet_accuracy"] for line in metrics(tmp_path)] == [1, 1]
 
 
 # --- devices ---
 
 
 def test_four_devices_give_the_losses_of_one(uninterrupted, four_devices):
-    for name in ("loss", "agreement", "lr"):
+    for name in ("loss", "triplet_accuracy", "lr"):
         one, four = ([line[name] for line in metrics(w)] for w in (uninterrupted[0], four_devices))
         np.testing.assert_allclose(four, one, rtol=1e-5)
 
@@ -254,30 +255,32 @@ def test_how_often_it_is_logged_may_change(uninterrupted):
 
 def test_every_triplet_is_seen_once_an_epoch():
     n, size = 10, 4
-    stream = np.concatenate([distill.batch_rows(0, s, n=n, batch_size=size) for s in range(10)])
+    stream = np.concatenate([batches.batch_rows(0, s, n=n, batch_size=size) for s in range(10)])
     epochs = stream.reshape(4, n)
     assert (np.sort(epochs, axis=1) == np.arange(n)).all()
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    other = np.concatenate([distill.batch_rows(1, s, n=n, batch_size=size) for s in range(10)])
+    other = np.concatenate([batches.batch_rows(1, s, n=n, batch_size=size) for s in range(10)])
     assert (stream != other).any()
 
 
 def test_a_batch_may_span_several_epochs():
-    rows = distill.batch_rows(0, 1, n=3, batch_size=8)
-    whole = np.concatenate([distill.batch_rows(0, s, n=3, batch_size=3) for s in range(6)])
+    rows = batches.batch_rows(0, 1, n=3, batch_size=8)
+    whole = np.concatenate([batches.batch_rows(0, s, n=3, batch_size=3) for s in range(6)])
     np.testing.assert_array_equal(rows, whole[8:16])
 
 
-def test_the_next_batch_is_loaded_ahead():
+def test_batches_come_in_order_and_ahead():
     loaded = []
 
     def load(step):
         loaded.append(step)
-        return step
+        return {"step": np.array(step)}
 
-    seen = list(distill.prefetch(load, range(3, 7)))
+    seen = []
+    for batch in batches.stream(load, range(3, 7), workers=0):
+        seen.append(int(batch["step"]))
     assert seen == loaded == [3, 4, 5, 6]
-    assert list(distill.prefetch(load, range(0))) == []
+    assert list(batches.stream(load, range(0), workers=0)) == []
 
 
 # --- losses and read-outs ---
@@ -295,12 +298,12 @@ def test_the_loss_of_each_name():
         "contrastive": chosen,
         "hard": chosen,
     }
-    assert set(expected) == set(distill.LOSSES)
+    assert set(expected) == set(objective.LOSSES)
     for name, value in expected.items():
-        loss = distill.triplet_loss(name, t, s, **taus)
+        loss = objective.triplet_losses(name, t, s, **taus).mean()
         np.testing.assert_allclose(loss, value, rtol=1e-5)
         # Shuffling the objects of the triplets changes nothing.
-        swapped = distill.triplet_loss(name, t[:, [0, 2, 1]], s[:, [0, 2, 1]], **taus)
+        swapped = objective.triplet_losses(name, t[:, [0, 2, 1]], s[:, [0, 2, 1]], **taus).mean()
         np.testing.assert_allclose(swapped, loss, rtol=1e-5)
 
 
@@ -361,7 +364,7 @@ def with_triplets(**changes):
         "config": case.config(),
         "student": case.STUDENT,
         "params": case.pretrained(),
-        "pixels": changes.pop("pixels", pixels),
+        "images": changes.pop("images", pixels),
         "triplets": triplets._replace(**changes),
     }
 
@@ -375,7 +378,7 @@ def test_wrong_images_and_triplets_are_refused(tmp_path):
         ({"similarities": similarities}, "row 7"),
         ({"indices": triplets.indices[:0], "similarities": similarities[:0]}, "at least 1"),
         ({"similarities": triplets.similarities[:10]}, "expected"),
-        ({"pixels": pixels[:, :8]}, "uint8"),
+        ({"images": pixels[:, :8]}, "uint8"),
     ]:
         with pytest.raises(InputError, match=message):
             distill.distill(**with_triplets(**wrong), workdir=tmp_path / "run")
@@ -383,7 +386,7 @@ def test_wrong_images_and_triplets_are_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(InputError, match=r"at step \d+ the loss is .*expected finite"):
+    with pytest.raises(InputError, match=r"at step \d+ \w+ is (nan|inf); expected a finite number"):
         case.run(tmp_path, peak_lr=1e20, steps=6, warmup_steps=1)
     assert not (tmp_path / "student.npz").exists()
     assert all(np.isfinite(line["loss"]) for line in metrics(tmp_path))

@@ -1,8 +1,10 @@
-"""Training checkpoints by orbax: whole or absent, kept for the last few steps."""
+"""Training checkpoints by orbax: whole or absent, the last few and the best one."""
 
 import json
+import operator
 import sys
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +12,48 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from alignet.errors import InputError
 
 
-def open_manager(directory: str | Path, *, keep: int = 2) -> ocp.CheckpointManager:
+def open_manager(
+    directory: str | Path, *, keep: int = 2, keep_best: bool = False
+) -> ocp.CheckpointManager:
     """Opens a folder of checkpoints for writing; what a killed run left half-written is removed.
 
     Args:
         directory: the folder, made if absent.
-        keep: how many of the newest checkpoints stay. Two, so that there is one to fall back to.
+        keep: how many of the newest checkpoints stay. At least two, so that there is one to fall
+            back to.
+        keep_best: whether the one with the lowest loss stays as well; see `save`.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+    policies: list[Any] = [LatestN(keep)]
+    best: dict[str, Any] = {}
+    if keep_best:
+        policies.append(
+            BestN(
+                get_metric_fn=operator.itemgetter("loss"),
+                reverse=True,
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+        best = {"best_fn": operator.itemgetter("loss"), "best_mode": "min"}
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=AnyPreservationPolicy(policies), cleanup_tmp_directories=True, **best
+    )
     return ocp.CheckpointManager(Path(directory).absolute(), options=options)
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any, meta: dict[str, Any]) -> None:
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: Any,
+    meta: Mapping[str, Any],
+    *,
+    loss: float | None = None,
+) -> None:
     """Writes a checkpoint; returns when the state is copied, the disk is written meanwhile.
 
     Args:
@@ -33,14 +61,41 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, meta: dict[str, 
         step: number of steps done.
         state: tree of arrays.
         meta: what the state belongs to, JSON-serialisable; `restore_latest` compares it.
+        loss: by which the best checkpoint is told, the lowest, if the manager keeps it; None for
+            one that is no candidate.
+
+    Raises:
+        InputError: the disk cannot be written, perhaps the checkpoint before.
     """
-    meta = meta | {"checksum": _checksum(state)}
-    items = {"state": ocp.args.StandardSave(state), "meta": ocp.args.JsonSave(meta)}
-    manager.save(step, args=ocp.args.Composite(**items))
+    items = {
+        "state": ocp.args.StandardSave(state),
+        "meta": ocp.args.JsonSave({**meta, "checksum": _checksum(state)}),
+    }
+    metrics = None if loss is None else {"loss": loss}
+    try:
+        manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+    except Exception as error:
+        raise _unwritten(manager, error) from None
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits until all checkpoints are on disk.
+
+    Raises:
+        InputError: the disk cannot be written.
+    """
+    try:
+        manager.wait_until_finished()
+    except Exception as error:
+        raise _unwritten(manager, error) from None
 
 
 def restore_latest(
-    directory: str | Path, like: Any, *, meta: dict[str, Any]
+    directory: str | Path,
+    like: Any,
+    *,
+    meta: Mapping[str, Any],
+    force: bool = False,
 ) -> tuple[int, Any] | None:
     """Reads the newest checkpoint that can be read.
 
@@ -52,6 +107,7 @@ def restore_latest(
         like: tree of arrays with the state's structure, shapes and shardings; the devices may be
             others than those that wrote it.
         meta: what was given to `save`.
+        force: whether to read it though it was saved with another `meta`.
 
     Returns:
         Number of steps done and the state; None if there is no readable checkpoint.
@@ -61,29 +117,84 @@ def restore_latest(
     """
     directory = Path(directory).absolute()
     meta = json.loads(json.dumps(meta))
-    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     for step in sorted(_steps(directory), reverse=True):
         try:
             with ocp.CheckpointManager(directory) as manager:
                 item = ocp.args.Composite(meta=ocp.args.JsonRestore())
                 found = manager.restore(step, args=item)["meta"]
                 checksum = found.pop("checksum")
-                if found == meta:
-                    item = ocp.args.Composite(state=ocp.args.StandardRestore(like))
-                    state = manager.restore(step, args=item)["state"]
-                    if _checksum(state) != checksum:
-                        raise ValueError("its checksum is wrong")
-                    return step, state
+                differences = "; ".join(_differences(found, meta))
+                if force or not differences:
+                    state = _restored(manager, step, like, checksum)
         # Whatever orbax raises over a damaged file (it has no one type for it) means: unreadable.
         except Exception as error:
-            first_line = str(error).strip().split("\n")[0][:200]
-            _set_aside(directory, step, f"{type(error).__name__}: {first_line}")
+            _set_aside(directory, step, f"{type(error).__name__}: {_first_line(error)}")
             continue
-        raise InputError(
-            f"{directory / str(step)}: a checkpoint of another run (another config, student or "
-            "data); expected the run being resumed: take another workdir, or delete this one."
-        )
+        if differences and not force:
+            raise InputError(
+                f"{directory / str(step)}: a checkpoint of another run ({differences}); expected "
+                "the run being resumed: take another workdir, or delete this one."
+            )
+        if differences and jax.process_index() == 0:
+            print(f"warning: forced to go on though {differences}", file=sys.stderr, flush=True)
+        return step, state
     return None
+
+
+def restore(directory: str | Path, step: int, like: Any) -> Any:
+    """Reads the checkpoint of a step.
+
+    Args:
+        directory: the folder.
+        step: of a checkpoint that is there.
+        like: as in `restore_latest`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with ocp.CheckpointManager(Path(directory).absolute()) as manager:
+            item = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            meta = manager.restore(step, args=item)["meta"]
+            return _restored(manager, step, like, meta["checksum"])
+    except Exception as error:
+        raise InputError(
+            f"{Path(directory) / str(step)}: cannot be read ({_first_line(error)}); expected a "
+            "whole checkpoint."
+        ) from None
+
+
+def _restored(manager: ocp.CheckpointManager, step: int, like: Any, checksum: int) -> Any:
+    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    item = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+    state = manager.restore(step, args=item)["state"]
+    if _checksum(state) != checksum:
+        raise ValueError("its checksum is wrong")
+    return state
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in dict.fromkeys([*there, *here]):
+            inside = f"{name}.{key}" if name else key
+            yield from _differences(there.get(key), here.get(key), inside)
+    elif there != here:
+        hashes = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
+        yield f"other {name}" if hashes else f"{name} was {there!r} and is {here!r}"
+
+
+def _unwritten(manager: ocp.CheckpointManager, error: Exception) -> InputError:
+    directory = Path(manager.directory)
+    steps = _steps(directory)
+    left = f"that of step {max(steps)} is the last good one" if steps else "there is none yet"
+    return InputError(
+        f"{directory}: a checkpoint could not be written ({_first_line(error)}); {left}: make "
+        "room on the disk and run the same command again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
 
 
 @jax.jit

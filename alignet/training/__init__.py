@@ -1,0 +1,1 @@
+"""What `alignet.distill` is made of: batches in, one compiled step, metrics and checkpoints out."""
