@@ -1,5 +1,6 @@
 """Runs a recipe: `python main.py --config=configs/things.py`, which writes to runs/things."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -7,11 +8,23 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from alignet.errors import InputError
+from alignet.errors import InputError, Preempted
+
+# The modules of each recipe; their `run` takes the configuration and the folder, in order.
+RECIPES = {
+    "chain": ("alignet.recipes.chain", "evals.recipes.report"),
+    "ablations": ("alignet.recipes.ablations", "evals.recipes.ablations_report"),
+    "embed": ("alignet.embed",),
+    "alignet_dataset": ("alignet.recipes.alignet_dataset",),
+    "distill": ("evals.recipes.distillation",),
+}
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the artifacts and the report; by default runs/NAME of the config."
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Whether the same command was started in several processes: on a pod."
 )
 
 
@@ -25,8 +38,8 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         # A file that could not be loaded is reported only now, when it is first looked at.
         raise InputError(f"bad --config: {error}") from None
-    # JAX tells at length which accelerators it did not find.
-    logging.set_verbosity(logging.WARNING)
+    # JAX tells at length which accelerators it did not find, and orbax what it raises as well.
+    logging.set_verbosity(logging.FATAL)
     file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = WORKDIR.value or os.path.join("runs", Path(file).stem)
     # Imported late: a mistyped option is reported without waiting for JAX.
@@ -35,19 +48,14 @@ def main(argv: list[str]) -> int:
     # Steps that compile the same program, and a run that goes on, share it.
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", os.path.join(workdir, "compiled"))
-    if "JAX_COORDINATOR_ADDRESS" in os.environ:
-        jax.distributed.initialize()
-    if (recipe := CONFIG.value.get("recipe")) == "embed":
-        from alignet import embed
+    if DISTRIBUTED.value or "JAX_COORDINATOR_ADDRESS" in os.environ:
+        from alignet.runtime import processes
 
-        embed.run(CONFIG.value, workdir)
-        return 0
-    from alignet import ablations, chain
-    from evals.recipes import ablations_report, report
-
-    steps, results = (ablations, ablations_report) if recipe == "ablations" else (chain, report)
-    steps.run(CONFIG.value, workdir)
-    return results.run(CONFIG.value, workdir)
+        processes.join()
+    status = None
+    for name in RECIPES[CONFIG.value.get("recipe", "chain")]:
+        status = importlib.import_module(name).run(CONFIG.value, workdir)
+    return status or 0
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -68,9 +76,12 @@ def launch() -> None:
     """Runs `main`; what the user got wrong ends in one sentence and status 2."""
     try:
         app.run(main, flags_parser=parse)
+    except Preempted as stopped:
+        print(stopped, file=sys.stderr)
     except (InputError, FloatingPointError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        # At once: a checkpoint's threads would say at length that they failed.
+        os._exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here.", file=sys.stderr)
         os._exit(130)

@@ -1,15 +1,17 @@
 """Superordinate clusters: k-means on the aligned teacher's embeddings (002, 4.1 and A.1.2).
 
 The paper clusters into 500, chosen by the elbow criterion, and says no more; Euclidean distance,
-k-means++, mini-batches and restarts are ours.
+k-means++ and restarts are ours.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
-from sklearn.cluster import MiniBatchKMeans
+from jaxtyping import Float, Float32, Int
 
+from alignet import kmeans
 from alignet.errors import InputError
 from alignet.runtime.progress import progress
 
@@ -22,53 +24,60 @@ class Clusters(NamedTuple):
         triplet can be drawn from it.
       chosen: the chosen number of clusters.
       ks: [K], the numbers of clusters that were tried, ascending.
-      inertia: [restarts, K], mean squared distances to the nearest centre.
+      inertia: [restarts, K], mean squared distances to the nearest centre, over all images.
+      centres: [chosen, p], in the space of the embeddings; clusters of one image have theirs, too.
     """
 
     labels: Int[np.ndarray, "n"]
     chosen: int
     ks: Int[np.ndarray, "K"]
     inertia: Float[np.ndarray, "restarts K"]
+    centres: Float32[np.ndarray, "chosen p"]
 
 
 def cluster(
-    z: Float[np.ndarray, "n p"], *, ks: tuple[int, ...], restarts: int, batch_size: int, seed: int
+    z: Float[np.ndarray, "n p"], *, ks: Sequence[int], restarts: int, seed: int
 ) -> Clusters:
     """Clusters embeddings at every k, restarting each, and keeps the best run at the elbow.
 
+    The same seed gives the same bits, from an array as from a memory map.
+
     Args:
-      z: aligned embeddings, one image a row; may be a memory map.
+      z: aligned embeddings, one image a row; may be a memory map, of which a block at a time is in
+        memory.
       ks: numbers of clusters to try; with one only, that is chosen.
       restarts: runs of k-means++ for each k.
-      batch_size: images in a mini-batch.
       seed: of the restarts.
 
     Raises:
-      InputError: there are fewer images than clusters.
+      InputError: there are fewer images than clusters, or nothing is asked for.
     """
-    ks = np.sort(np.array(ks))
+    ks = np.unique(np.array(ks, np.int64))
+    if restarts < 1 or not len(ks) or ks[0] < 1:
+        raise InputError(
+            f"clusters: ks = {ks.tolist()} and restarts = {restarts}; expected one or more numbers "
+            "of clusters, each at least 1, and at least 1 restart."
+        )
     if ks[-1] > len(z):
         raise InputError(f"{ks[-1]} clusters for {len(z)} images; expected at most one an image.")
-    inertia, labels = np.empty((restarts, len(ks))), {}
-    bar = progress(total=inertia.size, desc="k-means")
-    for column, k in enumerate(ks):
-        for restart in range(restarts):
-            kmeans = MiniBatchKMeans(
-                int(k),
-                init="k-means++",
-                n_init=1,
-                batch_size=batch_size,
-                random_state=seed + restart,
-            ).fit(z)
-            inertia[restart, column] = kmeans.inertia_ / len(z)
-            if inertia[restart, column] == inertia[: restart + 1, column].min():
-                labels[column] = kmeans.labels_
-            bar.update()
-    bar.close()
+    inertia, best = np.full((restarts, len(ks)), np.inf), {}
+    # A run takes as long as it has centres, at the least; more if it takes more passes.
+    with progress(total=restarts * int(ks.sum()), desc="k-means", unit="centre") as bar:
+        points = kmeans.prepare(z, seed)
+        for column, k in enumerate(ks.tolist()):
+            for restart in range(restarts):
+                end = bar.n + k
+                rng = np.random.default_rng([seed, k, restart])
+                found = kmeans.fit(points, k, rng, on_pass=functools.partial(bar.update, k))
+                bar.total += bar.n - end
+                if found.inertia < inertia[:, column].min():
+                    best[column] = found
+                inertia[restart, column] = found.inertia
     column = elbow(ks, inertia.min(axis=0))
-    chosen = labels[column].astype(np.int64)
-    single = np.bincount(chosen, minlength=int(ks[column])) < 2
-    return Clusters(np.where(single[chosen], -1, chosen), int(ks[column]), ks, inertia)
+    centres, labels, _ = best[column]
+    single = np.bincount(labels, minlength=len(centres)) == 1
+    labels = np.where(single[labels], -1, labels)
+    return Clusters(labels, len(centres), ks, inertia, centres)
 
 
 def elbow(ks: Int[np.ndarray, "K"], inertia: Float[np.ndarray, "K"]) -> int:

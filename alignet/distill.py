@@ -156,11 +156,11 @@ def distill(
 
     ############################## Training ##############################
     first = jax.process_index() == 0
-    log = metrics.Log(workdir, done=done) if first else None
     speed = metrics.Speed(student, images_per_step=3 * config.batch_size, n_devices=mesh.size)
     running: list[dict[str, jax.Array]] = []  # metrics of the steps since the last look at them
     steps, validated = range(done, config.steps), validation is not None
     with (
+        contextlib.closing(metrics.Log(workdir, done=done, writes=first)) as log,
         contextlib.closing(stream(training, steps, workers=config.workers)) as batches,
         Preemption() as preemption,
         checkpoints.open_manager(
@@ -188,8 +188,7 @@ def distill(
             bar.set_postfix_str(metrics.summary(values), refresh=False)
             if whole:
                 values |= measure(state)
-            if first:
-                log.write(step, values)
+            log.write(step, values)
             if preempted or whole:
                 loss = values.get("validation/loss")
                 checkpoints.save(kept, step, state, identity, loss=loss)
@@ -200,7 +199,6 @@ def distill(
                     f"{workdir}: stopped by SIGTERM after step {step} of {config.steps}, which is "
                     "saved; the same command goes on from there."
                 )
-        checkpoints.finish(kept)
         best = kept.best_step() if validated else None
 
     ############################## Result ##############################

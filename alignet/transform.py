@@ -99,7 +99,7 @@ def fit(
       p_star: soft targets in the order (ij, ik, jk), or None for the hard choices.
       lam: λ; the penalty is a sum over p² entries, so that its weight grows with the width.
       config: the solver's fields, see `configs/things.py`.
-      start: where L-BFGS starts; by default at the scaled identity that fits best.
+      start: where L-BFGS starts; by default at the scaled identity that fits the centred rows best.
 
     Returns:
       The transform, in float64.
@@ -137,7 +137,11 @@ def _solve_lbfgs(x, triplets, targets, lam, config, start):
             return float(value), np.asarray(grad)
 
         if start is None:
-            flat = np.append((_best_scale(x, triplets, targets) * np.eye(p)).ravel(), np.zeros(p))
+            # Some networks have a channel that is large and nearly the same for all objects, and
+            # outweighs all else in dot products; from there the solver does not get far.
+            centre = x.mean(axis=0)
+            scale = _best_scale(x - centre, triplets, targets)
+            flat = np.append((scale * np.eye(p)).ravel(), -scale * centre)
         else:
             flat = np.append(start.W.ravel(), start.b)
         # The solver's vector operations are too short for threads: waiting for each other they took
@@ -186,7 +190,7 @@ def _distance_from_scaled_identity(W: Float[Array, "p p"]) -> Float[Array, ""]:
 
 
 def _best_scale(x, triplets, targets) -> float:
-    """The a for which W = a I, b = 0 fits best; near zero, where eq. 3 is flat, L-BFGS stalls."""
+    """The a for which a · x fits best; near zero, where eq. 3 is flat, L-BFGS stalls."""
     some = np.linspace(0, len(triplets) - 1, min(len(triplets), 50_000)).astype(int)
     s = kernels.gather_similarities(x @ x.T, triplets[some])
     p = np.eye(3)[np.zeros(len(some), int)] if targets is None else targets[some]

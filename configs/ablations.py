@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = demo.get_config()
     config.recipe = "ablations"
     # Which, in order; fewer take less time.
-    config.ablations = ("capacity", "images", "triplets", "sampling", "teacher", "things")
+    config.ablations = ("capacity", "images", "triplets", "sampling", "teacher", "things", "dense")
 
     # Students to choose from, pretrained alike; paper: ViT-S, -B and -L. The sizes: ours.
     base = config.base
@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
             "sampling": every,
             "teacher": every,
             "things": one,
+            "dense": one,  # the option of ours, distill.dense
         }
     )
 

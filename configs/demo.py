@@ -68,7 +68,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.clusters = ml_collections.ConfigDict()
     config.clusters.ks = (4, 6, 9, 12, 18, 24, 36, 48)
     config.clusters.restarts = 3
-    config.clusters.batch_size = 3000
     config.clusters.seed = 0
     config.sampling = ml_collections.ConfigDict({"n_triplets": 20_000, "seed": 0})
 

@@ -1,4 +1,4 @@
-r"""AligNet: a pretrained student and the AligNet dataset → an aligned student, its curves and evals.
+r"""AligNet: a pretrained student and the AligNet dataset → an aligned student, curves and evals.
 
     python main.py --config=configs/distill_siglip_b16.py --config.weights=siglip_b16_224.npz \
         --config.triplets=alignet_train.npz --config.images=tfds:imagenet2012:train \
@@ -23,15 +23,19 @@ def get_config() -> ml_collections.ConfigDict:
     config.recipe = "distill"
     config.model = "siglip-b16"  # a row of alignet/students/zoo.py
     config.weights = ""  # its weights
+    config.image_size = 0  # in pixels; 0 for the model's
     config.triplets = ""  # an AligNet dataset
     config.validation = ""  # another, on which the loss is measured; "" for none
     # The pictures that the triplets index: as in configs/embed.py.
     config.images = "tfds:imagenet2012:train"
-    config.data_dir = ""  # of tfds and of the evals; "" for their defaults
+    config.data_dir = ""  # of tfds; "" for its default
     # Of the triplets' images, how many may be missing from `images`: their triplets are left out.
     config.max_missing = 0.0
     config.teacher = ""  # the teacher's embeddings of the pictures, if distill.dense
-    config.evals = ()  # of `python -m evals`, whenever a checkpoint is written
+    # Of `python -m evals`, whenever a checkpoint is written; as in ("things", "peterson").
+    config.evals = ()
+    config.evals_data_dir = "data"
+    config.triplet_head = 1024  # width of a head put on for read_out="triplet_head"; official code
 
     config.distill = ml_collections.ConfigDict()
     config.distill.seed = 42  # official code
@@ -48,7 +52,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.distill.accumulate = 1
     config.distill.ema = None  # official code: none
     config.distill.read_out = "pre_logits"  # paper; official code: triplet_head
-    config.triplet_head = 1024  # width of a head put on for read_out="triplet_head"; official code
     config.distill.dtype = "bfloat16"  # of activations; parameters are float32; ours
     config.distill.scan = True  # one compiled block in a loop; ours
     config.distill.remat = False

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from alignet.data.embeddings import Embeddings, load_embeddings
-from alignet.data.images import Source
+from alignet.data.images import Source, some
 from alignet.errors import Absent, InputError
 from alignet.runtime import stages
 from evals import photographs as pictures
@@ -157,7 +157,7 @@ class _Network(Model):
         chosen = [pictures.only(source, places[name]) for name in names]
         # In the source's order: what is kept does not depend on the order of the ids.
         order = sorted({*chosen})
-        matrix = self._embedded(prefix, pictures.some(source, order)).matrix
+        matrix = self._embedded(prefix, some(source, order)).matrix
         return matrix, np.searchsorted(order, chosen)
 
     def _find(self, photographs: Path | Source, wanted: Callable[[str], bool]) -> Embeddings:
@@ -168,7 +168,7 @@ class _Network(Model):
         if not places:
             return Embeddings(np.array([], np.str_), np.zeros((0, 1), np.float32))
         name = f"photographs/{Path(source.name).name}"
-        return self._embedded(name, pictures.some(source, places))
+        return self._embedded(name, some(source, places))
 
     @functools.cached_property
     def _made_with(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from alignet.data.embeddings import (
     save_embeddings,
     write_embeddings,
 )
-from alignet.data.images import Source, open_source, same_picture
+from alignet.data.images import Source, open_source, same_picture, some
 from alignet.errors import Absent, InputError
 from alignet.runtime import stages
 from alignet.runtime.progress import progress
@@ -43,13 +43,6 @@ def from_pixels(name: str, ids: np.ndarray | None, pixels: UInt8[np.ndarray, "n 
     state = hashlib.sha256(json.dumps([names, pixels.shape]).encode())
     state.update(np.ascontiguousarray(pixels))
     return Source(name, len(names), lambda i: (names[i], pixels[i]), state.hexdigest())
-
-
-def some(source: Source, places: Sequence[int]) -> Source:
-    """The photographs at some places."""
-    names = [source.read(place)[0] for place in places]
-    state = hashlib.sha256(json.dumps([source.fingerprint, names]).encode())
-    return Source(source.name, len(names), lambda i: source.read(places[i]), state.hexdigest())
 
 
 def stems(source: Source) -> Iterator[str]:

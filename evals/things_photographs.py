@@ -6,8 +6,6 @@ have any, without the images that people saw. That costs accuracy, hence the yar
 published VICE embedding, fitted to people, on the same choices.
 """
 
-import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +14,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from alignet.data import things_choices
-from alignet.data.embeddings import Embeddings
-from alignet.errors import Absent, InputError
+from alignet.data.things_photographs import (
+    FOLDER,
+    MAPPING,
+    Concepts,
+    choices_among,
+    class_of,
+    concept_rows,
+    load_concepts,
+)
+from alignet.errors import Absent
 from evals.answers import PEOPLE, Answers, Headline, Question, Score
 from evals.models import Model, naming
 from evals.options import Options
@@ -25,9 +31,6 @@ from evals.pages import page, summary_figures
 from evals.statistics import odd_one_out
 from evals.statistics.intervals import Measured
 
-MAPPING = Path("imagenet", "DERIVED_things_to_ilsvrc.csv")
-FOLDER = Path("images", "imagenet_sample_1000")
-COLUMNS = ("uniqueID", "ilsvrc_exact", "ilsvrc_hyponyms")
 VICE = "accuracy of published VICE"
 YARDSTICK = "VICE, fitted to people"
 # As a figure calls the two mappings from concepts to classes.
@@ -42,19 +45,6 @@ CAPTION = (
     "Share of triplets answered as people did, with 95 % intervals. Orange: the highest; dashed: "
     "guessing; black: how well people predict each other on all of THINGS, as published."
 )
-
-
-class Concepts(NamedTuple):
-    """THINGS concepts that are ILSVRC classes, or have such classes under them.
-
-    Attributes:
-      exact: the classes with the concept's own WordNet id, by the concept's name.
-      exact_or_hyponyms: these, or else the classes under it ("antelope": hartebeest, impala and
-        gazelle).
-    """
-
-    exact: Mapping[str, tuple[str, ...]]
-    exact_or_hyponyms: Mapping[str, tuple[str, ...]]
 
 
 class Data(NamedTuple):
@@ -177,80 +167,6 @@ def section(answers: Mapping[str, Answers]) -> page.Section:
         ceilings=dict.fromkeys(dots, odd_one_out.PUBLISHED),
     )
     return page.Section(TITLE, [TEXT, page.Picture(picture, CAPTION)])
-
-
-def load_concepts(data_dir: str | Path) -> Concepts:
-    """Reads `imagenet/DERIVED_things_to_ilsvrc.csv`.
-
-    Raises:
-      Absent: there is no such file.
-      InputError: it lacks a column.
-    """
-    path = Path(data_dir) / MAPPING
-    if not path.is_file():
-        raise Absent(f"{path}: no such file; expected a table with {', '.join(COLUMNS)}.")
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.DictReader(file))
-    absent = [column for column in COLUMNS if any(row.get(column) is None for row in rows)]
-    if absent or not rows:
-        raise InputError(
-            f"{path}: has no column {absent[0] if absent else COLUMNS[0]} in every row; expected "
-            f"{', '.join(COLUMNS)}, WordNet ids separated by |."
-        )
-    exact = {row["uniqueID"]: _split(row["ilsvrc_exact"]) for row in rows}
-    under = {row["uniqueID"]: _split(row["ilsvrc_hyponyms"]) for row in rows}
-    return Concepts(
-        exact={name: classes for name, classes in exact.items() if classes},
-        exact_or_hyponyms={
-            name: classes for name in exact if (classes := exact[name] or under[name])
-        },
-    )
-
-
-def class_of(name: str) -> str:
-    """The WordNet id that a photograph's id is or begins with.
-
-    >>> [class_of(name) for name in ("n02666196", "n02666196_abacus", "n02666196/val_1")]
-    ['n02666196', 'n02666196', 'n02666196']
-    """
-    return re.split("[/_]", name, maxsplit=1)[0]
-
-
-def concept_rows(concepts: Mapping[str, tuple[str, ...]], photographs: Embeddings) -> Embeddings:
-    """Averages the photographs of each concept's classes.
-
-    Args:
-      concepts: classes by the concept's name.
-      photographs: with ids that begin with their class.
-
-    Returns:
-      Rows of those concepts of which there is a photograph, float64, with their names as ids.
-    """
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(photographs.ids.tolist()):
-        rows_of.setdefault(class_of(name), []).append(row)
-    names, means = [], []
-    for name, classes in concepts.items():
-        rows = [row for wnid in classes for row in rows_of.get(wnid, [])]
-        if rows:
-            names.append(name)
-            means.append(photographs.matrix[rows].mean(axis=0, dtype=np.float64))
-    width = photographs.matrix.shape[1]
-    return Embeddings(np.array(names, np.str_), np.array(means).reshape(-1, width))
-
-
-def choices_among(
-    triplets: Int[np.ndarray, "m 3"], objects: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, "k 3"]:
-    """The triplets all of whose objects are among some, as positions in `objects`."""
-    position = np.full(max(triplets.max(), objects.max(initial=0)) + 1, -1)
-    position[objects] = np.arange(len(objects))
-    found = position[triplets]
-    return found[(found >= 0).all(axis=1)]
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split("|")))
 
 
 QUESTION = Question(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import signal
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 
 from alignet import distill, students
 from alignet.data.alignet_triplets import AligNetTriplets
-from alignet.errors import Preempted
+from alignet.errors import InputError, Preempted
 from alignet.training import batches
 
 STUDENT = students.Student(variant="mu/8", image_size=16, pool="gap")
@@ -102,11 +103,24 @@ def preempt_at(step):
     batches.batch_rows = preempting
 
 
+def fill_disk_at(step):
+    """Lets no file grow beyond a few bytes from when the batch of `step` is loaded."""
+    batch_rows = batches.batch_rows
+
+    def filling(seed, at, **kwargs):
+        if at == step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+        return batch_rows(seed, at, **kwargs)
+
+    batches.batch_rows = filling
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
     parser.add_argument("--kill_at", type=int)
     parser.add_argument("--preempt_at", type=int)
+    parser.add_argument("--fill_disk_at", type=int)
     parser.add_argument("--variant", default="mu/8")
     parser.add_argument("--config", type=json.loads, default={})
     parser.add_argument("--port", type=int, help="of the first of two processes")
@@ -118,11 +132,15 @@ if __name__ == "__main__":
         kill_at(arguments.kill_at)
     if arguments.preempt_at is not None:
         preempt_at(arguments.preempt_at)
+    if arguments.fill_disk_at is not None:
+        fill_disk_at(arguments.fill_disk_at)
     try:
         run(
             arguments.workdir,
             student=STUDENT._replace(variant=arguments.variant),
             **arguments.config,
         )
-    except Preempted as stopped:
-        print(stopped)
+    except (Preempted, InputError) as stopped:
+        print(stopped, flush=True)
+        # As main.py does: threads of libraries have more to say.
+        os._exit(2 if isinstance(stopped, InputError) else 0)

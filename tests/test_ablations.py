@@ -1,4 +1,4 @@
-"""Ablations: which arms there are, what each is trained on, how findings come of scores."""
+"""Ablations: which arms there are, what each is trained on, and the tests of the world."""
 
 from pathlib import Path
 
@@ -7,8 +7,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from alignet import ablations, chain, distill, student_side
-from alignet.ablations import CATEGORIES, SURFACE
+from alignet import student_side
 from alignet.data import toy
 from alignet.data.alignet_triplets import load_triplets, save_triplets
 from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
@@ -16,14 +15,13 @@ from alignet.data.human import load_triplets as load_choices
 from alignet.data.images import Images, load_images
 from alignet.data.labelled import open_labelled
 from alignet.errors import InputError
+from alignet.recipes import ablations, chain
+from alignet.recipes.ablations import CATEGORIES, SURFACE
 from alignet.runtime import files
+from alignet.training import objective
 from configs import ablations as recipe
 from evals import things
-from evals.answers import Answers
 from evals.options import Options
-from evals.recipes import ablations_report
-from evals.runs import Run
-from evals.statistics import crossed, odd_one_out
 
 CEILING = ("all", "accuracy ceiling")
 
@@ -56,9 +54,12 @@ def test_arms_differ_from_the_main_one_in_one_thing_or_are_it():
     )
     assert all(plan[name].arms[label] == main for name, label in last)
     names = []
+    dense = plan["dense"].arms
+    assert [*dense] == [x for n in plan["images"].arms for x in (n, f"{n}, dense")]
+    assert dense["300"] == plan["images"].arms["300"] and dense["3000"] == main
     for name, ablation in plan.items():
         for label, arm in ablation.arms.items():
-            if arm == main:
+            if arm == main or (name == "dense" and arm.name.startswith("images/")):
                 continue
             names.append(arm.name)
             assert arm.name.startswith(f"{name}/") and not Path(arm.name).suffix
@@ -69,11 +70,12 @@ def test_arms_differ_from_the_main_one_in_one_thing_or_are_it():
                 "sampling": ["scheme"],
                 "teacher": ["teacher"],
                 "things": ["teacher", "distill"],
+                "dense": ["distill"] if label == "3000, dense" else ["sampling", "distill"],
             }[name]
             assert differ == expected
             if name == "images":
                 assert arm.sampling == main.sampling | {"n_images": int(label)}
-    assert len({*names}) == len(names) == 4 + 4 + 2 + 1 + 4
+    assert len({*names}) == len(names) == 4 + 4 + 2 + 1 + 4 + 5
     direct = plan["things"].arms["lr 0.0006 pull 0.3"]
     changes = {"loss": "hard", "peak_lr": 0.0006, "pull": 0.3}
     assert direct.distill == main.distill | changes and direct.teacher == "people"
@@ -167,7 +169,7 @@ def test_too_few_images_or_labels_are_refused(pool):
 def test_every_student_is_trained_once_and_on_its_own_triplets(pool, tmp_path, monkeypatch):
     made = {}
 
-    def make_student(config, folder, size, *, weights, images, triplets):
+    def make_student(config, folder, size, *, weights, images, triplets, teacher):
         assert (folder, size) not in made
         made[folder.relative_to(tmp_path / "arms").as_posix(), size] = (
             config.to_dict(),
@@ -175,6 +177,7 @@ def test_every_student_is_trained_once_and_on_its_own_triplets(pool, tmp_path, m
             images.name,
             load_triplets(triplets).indices,
         )
+        assert teacher == (pool / "z.npz" if config.dense else None)
 
     monkeypatch.setattr(student_side, "make_student", make_student)
     objects = Images(np.array([f"thing{i}" for i in range(9)]), np.zeros((9, 2, 2, 3), np.uint8))
@@ -202,6 +205,7 @@ def test_every_student_is_trained_once_and_on_its_own_triplets(pool, tmp_path, m
     every = [(arm, s) for arm in ("aligned", "sampling/random", "sampling/class") for s in
              ("small", "medium", "large")]  # fmt: skip
     rest = [("images/10", "medium"), ("triplets/20", "medium"), ("teacher/distilled", "small")]
+    rest += [("dense/10-dense", "medium"), ("dense/60-dense", "medium")]
     assert {*made} == {*every, *rest, ("things/lr-0_5-pull-0", "medium")}
     main = config.distill.to_dict()
     for (name, size), (settings, weights, images, triplets) in made.items():
@@ -211,7 +215,8 @@ def test_every_student_is_trained_once_and_on_its_own_triplets(pool, tmp_path, m
             assert images == "objects.npz"
             np.testing.assert_array_equal(triplets, choices)
         else:
-            assert settings == main and images == "images.npz"
+            dense = {"dense": name.startswith("dense")}
+            assert settings == main | dense and images == "images.npz"
             assert len(triplets) == (20 if name == "triplets/20" else 300)
     assert len(np.unique(made["images/10", "medium"][3])) <= 10
     by_class = np.arange(60)[made["sampling/class", "small"][3]] // 6
@@ -228,7 +233,7 @@ def test_people_are_a_teacher_that_keeps_their_pair_together():
     assert found.filenames.tolist() == [["d", "a", "c"], ["b", "c", "a"]]
     teacher, settings = jnp.asarray(found.similarities), {"tau_teacher": 1.0, "tau_student": 1.0}
     for kept, wrong in (([9.0, 1, 1], False), ([1, 1, 9.0], True)):
-        loss = distill.triplet_loss("hard", teacher, jnp.array([kept, kept]), **settings)
+        loss = objective.triplet_losses("hard", teacher, jnp.array([kept, kept]), **settings).mean()
         assert (loss > 7) == wrong and (loss < 1e-3) != wrong
 
 
@@ -277,119 +282,3 @@ def test_the_toy_world_is_tested_on_what_nothing_saw(tmp_path):
         pictures = {found.source.read(place)[1].tobytes() for place in range(144)}
         assert not pictures & (pooled | seen) and len(pictures) == 144
         seen |= pictures
-
-
-############################## Findings ##############################
-
-CHOICES = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]] * 50)
-M = 200  # choices, and test images
-
-
-class _Scores:
-    """Made scores, by arm and size: shares of right answers, alike for all data sets of a kind."""
-
-    def __init__(self):
-        self.runs = {"": {}, "new_categories": {}}
-        self.rng = np.random.default_rng(0)
-
-    def add(self, arm, *sizes, categories=0.3, surface=0.3, right=0.5, new=0.5):
-        for size in sizes or ("medium",):
-            arrays = {
-                f"{name}/accuracy, ridge, 1-shot/draws": self._answers(share, (3, M))
-                for kind, share in ((CATEGORIES, categories), (SURFACE, surface))
-                for name in kind
-            }
-            for by_arm, share in zip(self.runs.values(), (right, new), strict=True):
-                run = by_arm.setdefault(arm, Run([], {"things": {}, "fewshot": {}}, {}))
-                chosen = {"all/accuracy/correct": self._answers(share, M) == 1}
-                run.answers["things"][size] = Answers([], chosen, [])
-                run.answers["fewshot"][size] = Answers([], arrays, [])
-
-    def _answers(self, share, shape):
-        """As many right ones, but different ones each time."""
-        right = (np.arange(M) < round(share * M)) * np.ones(shape)
-        return self.rng.permuted(right, axis=-1).astype(np.float16)
-
-    def scored(self):
-        sharing = dict.fromkeys(self.runs, odd_one_out.prepare(CHOICES))
-        return ablations_report.Scored(self.runs, sharing, 1)
-
-    def findings(self, name, **changes):
-        ablation = ablations.plan(_config(**changes), n_images=3000)[name]
-        return list(ablations_report.FINDINGS[name](self.scored(), ablation))
-
-
-def test_a_finding_is_a_difference_of_means_over_data_sets_and_sizes():
-    scores = _Scores()
-    scores.add("base", "small", "large", categories=0.2, surface=0.6)
-    scores.add("aligned", "small", categories=0.4, surface=0.5)
-    scores.add("aligned", "large", categories=0.5, surface=0.5)
-    gains, larger = scores.findings("capacity", **{"sizes.capacity": ("small", "large")})
-    assert gains.here.value == pytest.approx(0.25) and gains.also.value == pytest.approx(-0.1)
-    assert larger.here.value == pytest.approx(0.1) and larger.also.value == pytest.approx(0)
-    assert [gains.verdict, larger.verdict] == ["as in the paper"] * 2
-
-
-def test_the_interval_of_a_difference_is_that_of_its_data_sets_together():
-    scores = _Scores()
-    scores.add("base", categories=0.3)
-    scores.add("aligned", categories=0.35)
-    found = scores.scored().learned(CATEGORIES, {("aligned", "medium"): 1, ("base", "medium"): -1})
-    name = "{}/accuracy, ridge, 1-shot/draws"
-    by_arm = [scores.runs[""][arm].answers["fewshot"]["medium"] for arm in ("aligned", "base")]
-    single = []
-    for one in CATEGORIES:
-        a, b = (arrays.arrays[name.format(one)].astype(float) for arrays in by_arm)
-        single.append(crossed.mean(a - b).measured)
-    errors = np.array([(one.high - one.low) / 2 for one in single])
-    assert found.value == pytest.approx(np.mean([one.value for one in single]))
-    assert found.high - found.value == pytest.approx(np.sqrt((errors**2).sum()) / len(errors))
-    assert found.n == M * len(CATEGORIES)
-
-
-@pytest.mark.parametrize(
-    ("few", "most", "verdicts"),
-    [
-        (0.2, 0.6, ["as in the paper", "the opposite"]),
-        (0.6, 0.3, ["the opposite", "as in the paper"]),
-        (0.2, 0.2, ["not shown", "not shown"]),
-    ],
-)
-def test_what_the_paper_did_not_find_is_said(few, most, verdicts):
-    scores = _Scores()
-    for arm in ("base", "images/100", "images/300", "images/1000"):
-        scores.add(arm, categories=0.2)
-    scores.add("images/30", categories=few)
-    scores.add("aligned", categories=most)
-    more, hundredth = scores.findings("images")
-    assert [more.verdict, hundredth.verdict] == verdicts
-    assert more.paper.endswith("3,000 against 30.") and hundredth.paper.endswith("images, 30.")
-    assert hundredth.here.value == pytest.approx(few - (most + 0.2) / 2)
-
-
-@pytest.mark.parametrize(("share", "verdict"), [(0.3, "a difference"), (0.7, "none is shown")])
-def test_schemes_are_alike_unless_they_are_shown_to_differ(share, verdict):
-    scores, sizes = _Scores(), ("small", "medium", "large")
-    scores.add("aligned", *sizes, categories=0.7)
-    scores.add("sampling/random", *sizes, categories=0.3)
-    scores.add("sampling/class", *sizes, categories=share)
-    random, by_class = scores.findings("sampling")
-    assert (random.verdict, by_class.verdict) == ("as in the paper", verdict)
-
-
-def test_people_s_choices_are_compared_with_the_best_setting():
-    scores, arms = _Scores(), _direct()
-    scores.add("base", categories=0.3)
-    scores.add("aligned", categories=0.4, right=0.6, new=0.7)
-    for number, arm in enumerate(arms):
-        scores.add(arm, categories=0.2 + 0.1 * number, right=0.95 if number == 2 else 0.4, new=0.5)
-    worse, takes, chosen = scores.findings("things")
-    assert worse.here.value == pytest.approx(0.4 - 0.5) and worse.verdict == "the opposite"
-    assert takes.here.value == pytest.approx(0.3 - 0.35) and "in 1 of 4 settings" in takes.paper
-    assert chosen.here.value == pytest.approx(0.6 - 0.95) and chosen.verdict == "the opposite"
-    assert chosen.also.value == pytest.approx(0.7 - 0.5) and chosen.also.low > 0
-
-
-def _direct():
-    plan = ablations.plan(_config(), n_images=3000)
-    return [arm.name for arm in plan["things"].arms.values() if arm.name != "aligned"]

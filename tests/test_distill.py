@@ -13,10 +13,10 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from alignet import distill, losses, students
+from alignet import distill, students
 from alignet.errors import InputError
 from alignet.runtime import checkpoints
-from alignet.training import batches, objective
+from alignet.training import batches
 from tests import distill_case as case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,61 +250,7 @@ def test_how_often_it_is_logged_may_change(uninterrupted):
     assert_same(case.run(uninterrupted[0], log_every=3, checkpoint_every=7), uninterrupted[1])
 
 
-# --- the order of the triplets ---
-
-
-def test_every_triplet_is_seen_once_an_epoch():
-    n, size = 10, 4
-    stream = np.concatenate([batches.batch_rows(0, s, n=n, batch_size=size) for s in range(10)])
-    epochs = stream.reshape(4, n)
-    assert (np.sort(epochs, axis=1) == np.arange(n)).all()
-    assert len({tuple(epoch) for epoch in epochs}) == 4
-    other = np.concatenate([batches.batch_rows(1, s, n=n, batch_size=size) for s in range(10)])
-    assert (stream != other).any()
-
-
-def test_a_batch_may_span_several_epochs():
-    rows = batches.batch_rows(0, 1, n=3, batch_size=8)
-    whole = np.concatenate([batches.batch_rows(0, s, n=3, batch_size=3) for s in range(6)])
-    np.testing.assert_array_equal(rows, whole[8:16])
-
-
-def test_batches_come_in_order_and_ahead():
-    loaded = []
-
-    def load(step):
-        loaded.append(step)
-        return {"step": np.array(step)}
-
-    seen = []
-    for batch in batches.stream(load, range(3, 7), workers=0):
-        seen.append(int(batch["step"]))
-    assert seen == loaded == [3, 4, 5, 6]
-    assert list(batches.stream(load, range(0), workers=0)) == []
-
-
 # --- losses and read-outs ---
-
-
-def test_the_loss_of_each_name():
-    rng = np.random.default_rng(0)
-    t, s = (jnp.asarray(rng.normal(size=(6, 3)), jnp.float32) for _ in range(2))
-    taus = {"tau_teacher": 0.5, "tau_student": 2.0}
-    log_q = np.log(np.exp(s / 2) / np.exp(s / 2).sum(-1, keepdims=True))
-    chosen = -log_q[np.arange(6), np.argmax(t, -1)].mean()
-    expected = {
-        "kl": losses.alignet_kl(t, s, **taus),
-        "jsd": losses.alignet_jsd(t, s, **taus),
-        "contrastive": chosen,
-        "hard": chosen,
-    }
-    assert set(expected) == set(objective.LOSSES)
-    for name, value in expected.items():
-        loss = objective.triplet_losses(name, t, s, **taus).mean()
-        np.testing.assert_allclose(loss, value, rtol=1e-5)
-        # Shuffling the objects of the triplets changes nothing.
-        swapped = objective.triplet_losses(name, t[:, [0, 2, 1]], s[:, [0, 2, 1]], **taus).mean()
-        np.testing.assert_allclose(swapped, loss, rtol=1e-5)
 
 
 def test_the_triplet_head_is_trained_and_the_callers_weights_are_left_alone(tmp_path):

@@ -296,7 +296,9 @@ def write_triplets(path, rows):
     alignet_triplets.save_triplets(
         path,
         alignet_triplets.AligNetTriplets(
-            names, np.tile(np.float32([3, 2, 1]), (n, 1)), np.tile([0, 1, 2], (n, 1))
+            names,
+            np.tile(np.float32([3, 2, 1]), (n, 1)),
+            np.unique(names, return_inverse=True)[1].reshape(n, 3),
         ),
     )
     return path

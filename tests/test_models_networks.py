@@ -13,7 +13,7 @@ from PIL import Image
 
 from alignet import embed, students
 from alignet.data.embeddings import Embeddings, load_embeddings
-from alignet.data.images import Images, save_images
+from alignet.data.images import Images, save_images, some
 from alignet.data.labelled import open_labelled, take
 from alignet.errors import Absent, InputError
 from alignet.students import saved_model
@@ -85,10 +85,10 @@ def test_pixels_are_embedded_in_the_order_of_their_ids(tmp_path, weights, expect
 
 def test_a_source_is_embedded_in_its_own_order_under_its_own_name(tmp_path, weights, expected):
     source = pictures.from_pixels("cifar100/test", NAMES, PIXELS)
-    some = pictures.some(source, [4, 1, 8])._replace(name="cifar100/test/some")
+    chosen = some(source, [4, 1, 8])._replace(name="cifar100/test/some")
     model = from_checkpoint(weights, cache=tmp_path / "kept")
     assert_rows(model.rows("cifar100/test", NAMES, source), expected)
-    assert_rows(model.rows("cifar100/test", NAMES[[4, 1, 8]], some), expected[[4, 1, 8]])
+    assert_rows(model.rows("cifar100/test", NAMES[[4, 1, 8]], chosen), expected[[4, 1, 8]])
     with pytest.raises(ValueError, match="cifar100/test: the ids are not those of the photographs"):
         model.rows("cifar100/test", NAMES[::-1], source)
     # What is kept is a model of its own, with a file a set.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from alignet.data.mapped import DAMAGED, map_npz
+from alignet.data.mapped import DAMAGED, let_go, map_npz
 from alignet.errors import InputError
 from alignet.runtime.files import atomic_path
 
@@ -184,6 +184,7 @@ def _check_matrix(path: Path, matrix: np.ndarray) -> None:
         )
     for start in range(0, len(matrix), ROWS_A_CHECK):
         bad = ~(np.abs(matrix[start : start + ROWS_A_CHECK]) < LARGEST)
+        let_go(matrix)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(

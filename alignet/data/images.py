@@ -1,19 +1,22 @@
 """Pictures with names, from a folder, an `.npz` or a tfds dataset: one by one, or all at once."""
 
+import functools
 import hashlib
 import io
+import json
 import math
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from alignet.data.mapped import map_npz
+from alignet.data.mapped import map_npz, portable, reopened
 from alignet.data.records import TFDS, Records, open_records
 from alignet.errors import InputError
 from alignet.runtime.files import sha256, write_npz
@@ -179,15 +182,26 @@ def open_source(images: str | Path, *, data_dir: str | Path = "") -> Source:
     return source
 
 
+def spelled_out(images: str) -> str:
+    """Takes a bare name where there is no such file for a tfds dataset, of which it means train."""
+    bare = re.fullmatch(r"\w+", images) and not Path(images).exists()
+    return f"{TFDS}{images}:train" if bare else images
+
+
 def from_records(records: Records) -> Source:
     """The pictures of a tfds split."""
 
-    def read(place: int) -> tuple[str, io.BytesIO]:
-        name, record = records.read(place)
-        return name, io.BytesIO(record["image"])
-
     name = f"{records.name}-{records.split}"
+    read = functools.partial(_read_record, records.read)
     return Source(name, records.n, read, records.fingerprint)
+
+
+def some(source: Source, places: Sequence[int]) -> Source:
+    """The pictures at some places of a source."""
+    names = [source.read(place)[0] for place in places]
+    state = hashlib.sha256(json.dumps([source.fingerprint, names]).encode())
+    read = functools.partial(_read_one_of, source.read, [*places])
+    return Source(source.name, len(names), read, state.hexdigest())
 
 
 def first_repeated(ids: Iterable[str]) -> str | None:
@@ -215,9 +229,7 @@ def _open_folder(path: Path) -> Source:
                 f"{path}: the file name {name!r} is not UTF-8; expected one that can be printed."
             ) from None
 
-    def read(place: int) -> tuple[str, Path]:
-        return _id(names[place]), path / names[place]
-
+    read = functools.partial(_read_file, path, names)
     return Source(path.resolve().name, len(names), read, state.hexdigest())
 
 
@@ -270,7 +282,38 @@ def _open_npz(path: Path) -> Source:
     if repeated is not None:
         raise InputError(f"{path}: the id {repeated!r} comes twice; expected unique ids.")
 
-    def read(place: int) -> tuple[str, np.ndarray]:
-        return str(ids[place]), np.asarray(pixels[place])
+    return Source(path.stem, len(ids), _ReadPixels(ids, pixels), sha256(path))
 
-    return Source(path.stem, len(ids), read, sha256(path))
+
+# What reads pictures is sent to other processes, too: no closures.
+
+
+def _read_file(folder: Path, names: list[str], place: int) -> tuple[str, Path]:
+    return _id(names[place]), folder / names[place]
+
+
+def _read_one_of(
+    read: Callable[[int], tuple[str, Encoded]], places: list[int], place: int
+) -> tuple[str, Encoded]:
+    return read(places[place])
+
+
+def _read_record(
+    read: Callable[[int], tuple[str, Mapping[str, Any]]], place: int
+) -> tuple[str, io.BytesIO]:
+    name, record = read(place)
+    return name, io.BytesIO(record["image"])
+
+
+class _ReadPixels:
+    def __init__(self, ids: np.ndarray, pixels: np.ndarray):
+        self._ids, self._pixels = ids, pixels
+
+    def __call__(self, place: int) -> tuple[str, np.ndarray]:
+        return str(self._ids[place]), np.asarray(self._pixels[place])
+
+    def __getstate__(self) -> tuple[Any, Any]:
+        return portable(self._ids), portable(self._pixels)
+
+    def __setstate__(self, state: tuple[Any, Any]) -> None:
+        self._ids, self._pixels = map(reopened, state)

@@ -1,13 +1,14 @@
 """Arrays of an `.npz` that stay on disk."""
 
 import math
+import mmap
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,45 @@ def map_npz(path: str | Path, names: Sequence[str], *, expected: str) -> list[np
         f"{path}: has no array {' and no array '.join(absent)}, only "
         f"{', '.join(found[:3]) or 'nothing'}{', …' if len(found) > 3 else ''}; {expected}."
     )
+
+
+def let_go(array: np.ndarray) -> None:
+    """Gives back the pages of a file that have been read, which would count as memory in use.
+
+    They stay in the file, and in its cache while there is room. Arrays in memory are left alone.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    # Only what cannot have been changed: a private change would be lost.
+    mapped = isinstance(owner, mmap.mmap) and not array.flags.writeable
+    if mapped and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+class Where(NamedTuple):
+    """Where the array of a memory map lies; the arguments of `numpy.memmap`."""
+
+    filename: str
+    dtype: np.dtype
+    mode: str
+    offset: int
+    shape: tuple[int, ...]
+    order: str
+
+
+def portable(value: Any) -> Any:
+    """What to send to another process: of a memory map where it is; pickled, it would be copied."""
+    # A view of a part has the offset of the whole: it is sent as it is.
+    if not isinstance(value, np.memmap) or not isinstance(value.base, mmap.mmap):
+        return value
+    order = "C" if value.flags.c_contiguous else "F"
+    return Where(str(value.filename), value.dtype, "r", value.offset, value.shape, order)
+
+
+def reopened(value: Any) -> Any:
+    """Undoes `portable`."""
+    return np.memmap(*value) if isinstance(value, Where) else value
 
 
 def _array(path: Path, file: BinaryIO, archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Splits of the data sets that tfds has prepared, read without TensorFlow."""
 
+import functools
 import hashlib
 import os
 import re
@@ -78,16 +79,19 @@ def open_records(where: str, *, data_dir: str = "") -> Records:
     if "image" not in pictures:
         raise InputError(f"{where}: has the features {', '.join(features)}; expected an `image`.")
 
-    def read(place: int) -> tuple[str, Mapping[str, Any]]:
-        try:
-            record = records[place]
-        except Exception as error:  # array_record's own types
-            raise InputError(f"{where}: record {place} cannot be read ({error}).") from None
-        return record.get("file_name", f"{split}/{place}".encode()).decode(), record
-
+    read = functools.partial(_read, where, split, records)
     label = dict(features.items()).get("label")
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
     return Records(name, split, len(records), read, classes, fingerprint)
+
+
+# Not a closure: it is sent to other processes, too.
+def _read(where: str, split: str, records: Any, place: int) -> tuple[str, Mapping[str, Any]]:
+    try:
+        record = records[place]
+    except Exception as error:  # array_record's own types
+        raise InputError(f"{where}: record {place} cannot be read ({error}).") from None
+    return record.get("file_name", f"{split}/{place}".encode()).decode(), record
 
 
 def _state(file: Any) -> str:

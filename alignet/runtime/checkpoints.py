@@ -1,5 +1,6 @@
 """Training checkpoints by orbax: whole or absent, the last few and the best one."""
 
+import contextlib
 import json
 import operator
 import sys
@@ -17,16 +18,22 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from alignet.errors import InputError
 
 
+@contextlib.contextmanager
 def open_manager(
     directory: str | Path, *, keep: int = 2, keep_best: bool = False
-) -> ocp.CheckpointManager:
+) -> Iterator[ocp.CheckpointManager]:
     """Opens a folder of checkpoints for writing; what a killed run left half-written is removed.
+
+    When the block ends, all checkpoints are on disk.
 
     Args:
         directory: the folder, made if absent.
         keep: how many of the newest checkpoints stay. At least two, so that there is one to fall
             back to.
         keep_best: whether the one with the lowest loss stays as well; see `save`.
+
+    Raises:
+        InputError: when the block ends, that the disk could not be written.
     """
     policies: list[Any] = [LatestN(keep)]
     best: dict[str, Any] = {}
@@ -43,7 +50,14 @@ def open_manager(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy(policies), cleanup_tmp_directories=True, **best
     )
-    return ocp.CheckpointManager(Path(directory).absolute(), options=options)
+    manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
+    try:
+        yield manager
+        finish(manager)
+    finally:
+        # What it says of a disk that cannot be written was said before.
+        with contextlib.suppress(Exception):
+            manager.close()
 
 
 def save(
@@ -194,7 +208,9 @@ def _unwritten(manager: ocp.CheckpointManager, error: Exception) -> InputError:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
+    line = str(error).strip().split("\n")[0] or type(error).__name__
+    # What the operating system said comes last.
+    return line if len(line) < 160 else f"… {line[-120:]}"
 
 
 @jax.jit

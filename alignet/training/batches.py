@@ -5,7 +5,6 @@ is all that a checkpoint has to keep of the input, and a resumed run sees the sa
 """
 
 import functools
-import mmap
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from jaxtyping import Int
 from PIL import Image
 
 from alignet.data.images import Source, decode
+from alignet.data.mapped import portable, reopened
 from alignet.errors import InputError
 
 Batch = dict[str, np.ndarray]
@@ -113,11 +113,11 @@ class Batches:
 
     # Worker processes open memory maps again: pickled, they would be copied whole.
     def __getstate__(self) -> dict[str, Any]:
-        return {name: _Map.of(value) for name, value in vars(self).items()}
+        return {name: portable(value) for name, value in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            setattr(self, name, value.open() if isinstance(value, _Map) else value)
+            setattr(self, name, reopened(value))
 
 
 def stream(batches: Callable[[int], Batch], steps: range, *, workers: int) -> Iterator[Batch]:
@@ -186,20 +186,3 @@ def _try(batches: Callable[[int], Batch], step: int) -> Batch | str:
         return batches(operator.index(step))
     except InputError as error:
         return str(error)
-
-
-class _Map:
-    """Where the array of a memory map lies."""
-
-    def __init__(self, array: np.memmap):
-        self.arguments = (array.filename, array.dtype, "r", array.offset, array.shape)
-        self.order = "C" if array.flags.c_contiguous else "F"
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        # A view of a part has the offset of the whole: it is sent as it is.
-        whole = isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
-        return cls(value) if whole else value
-
-    def open(self) -> np.memmap:
-        return np.memmap(*self.arguments, order=self.order)

@@ -20,15 +20,19 @@ class Log:
         folder: of the run.
         done: steps that a resumed run has behind it; what was logged after them, by a run that was
             cut off before its next checkpoint, is taken back.
+        writes: whether it does: of several processes, one.
     """
 
-    def __init__(self, folder: Path, *, done: int):
-        self._path = folder / "metrics.jsonl"
-        _truncate(self._path, done)
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+    def __init__(self, folder: Path, *, done: int, writes: bool):
+        self._path, self._events = folder / "metrics.jsonl", None
+        if writes:
+            _truncate(self._path, done)
+            self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Logs the metrics of a step; None for one that is not known."""
+        if self._events is None:
+            return
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | dict(metrics)) + "\n")
         for name, value in metrics.items():
@@ -37,7 +41,9 @@ class Log:
         self._events.flush()
 
     def close(self) -> None:
-        self._events.close()
+        """Writes what is not on disk yet."""
+        if self._events is not None:
+            self._events.close()
 
 
 def _truncate(path: Path, step: int) -> None:

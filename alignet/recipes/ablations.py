@@ -18,20 +18,22 @@ import ml_collections
 import numpy as np
 from jaxtyping import Int
 
-from alignet import chain, human_side, student_side
+from alignet import human_side, student_side
 from alignet.data import toy
 from alignet.data.alignet_triplets import AligNetTriplets, save_triplets
 from alignet.data.human import load_triplets as load_choices
 from alignet.data.images import Images, load_images
 from alignet.errors import InputError
+from alignet.recipes import chain
 from alignet.runtime import files, stages
 from alignet.runtime.progress import progress
 
-ABLATIONS = ("capacity", "images", "triplets", "sampling", "teacher", "things")
+ABLATIONS = ("capacity", "images", "triplets", "sampling", "teacher", "things", "dense")
 BASE, MAIN = "base", "aligned"
 # Who answers, and at whose boundaries triplets are drawn: paper 002's own choices first.
 ALIGNED, DISTILLED, PEOPLE = "aligned", "distilled", "people"
 CLUSTER, CLASS, RANDOM = "cluster", "class", "random"
+DENSE = ", dense"  # ends the labels of students that learn from all triplets within a batch
 
 # Data sets of few-shot learning in the toy world, and the factor that their labels are. Its people
 # judge by categories, and hardly by the rest.
@@ -127,7 +129,7 @@ def _ablation(name: str, config: ml_collections.ConfigDict, main: Arm) -> Ablati
     sizes, known = tuple(config.sizes[name]), [*config.students]
     _check(f"sizes.{name}", sizes, known.__contains__, f"some of {', '.join(known)}")
     arms = {
-        label: arm if arm == main else arm._replace(name=f"{name}/{_legible(label)}")
+        label: arm if arm == main or arm.name != MAIN else arm._replace(name=_folder(name, label))
         for label, arm in _arms(name, config, main).items()
     }
     return Ablation(arms, sizes)
@@ -135,6 +137,15 @@ def _ablation(name: str, config: ml_collections.ConfigDict, main: Arm) -> Ablati
 
 def _arms(name: str, config: ml_collections.ConfigDict, main: Arm) -> dict[str, Arm]:
     """All by what was varied, but still called as the main one."""
+    if name == "dense":
+        # Of as many images, once as in "images" and once with all triplets within a batch.
+        plain = _ablation("images", config, main).arms
+        dense = main.distill | {"dense": True}
+        return {
+            each: arm if each == label else main._replace(sampling=arm.sampling, distill=dense)
+            for label, arm in plain.items()
+            for each in (label, label + DENSE)
+        }
     if name in ("images", "triplets"):
         field, least = f"n_{name}", {"images": 3, "triplets": 1}[name]
         most = main.sampling[field]
@@ -157,9 +168,9 @@ def _arms(name: str, config: ml_collections.ConfigDict, main: Arm) -> dict[str, 
     return {MAIN: main}  # of all sizes
 
 
-def _legible(label: str) -> str:
-    """As a folder, which has no suffix: "lr 0.01 pull 1" is lr-0_01-pull-1."""
-    return label.replace(" ", "-").replace(".", "_")
+def _folder(name: str, label: str) -> str:
+    """Of an arm; it has no suffix: "lr 0.01 pull 1" is lr-0_01-pull-1."""
+    return f"{name}/{label.replace(' ', '-').replace('.', '_').replace(',', '')}"
 
 
 def _check(field: str, values: Sequence[Any], right: Callable[[Any], bool], expected: str) -> None:
@@ -213,6 +224,7 @@ def _student(arm: Arm, size: str, sources: Sources, folder: Path) -> None:
         weights=sources.bases[size],
         images=sources.objects if direct else sources.images,
         triplets=triplets,
+        teacher=teacher.embeddings if arm.distill["dense"] else None,
     )
 
 

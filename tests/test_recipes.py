@@ -1,0 +1,259 @@
+"""The recipes of AligNet at scale, run small through main.py as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from alignet import students, transform
+from alignet.data.alignet_triplets import load_triplets
+from alignet.data.embeddings import load_embeddings
+from alignet.errors import InputError
+from alignet.recipes import alignet_dataset, distillation
+from alignet.runtime import processes
+from alignet.students import zoo
+from configs import alignet_dataset as dataset_config
+from configs import distill_siglip_b16
+from evals.recipes import distillation as with_evals
+from tests import command_case, tfds_case
+
+ROOT = Path(__file__).resolve().parents[1]
+N = 24
+
+
+def weights(folder):
+    student = zoo.find("mu16").student
+    params = jax.device_get(students.init(student, jax.random.key(0)))
+    students.save_weights(folder / "mu16.npz", student, params)
+    return folder / "mu16.npz"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Pictures of four colours, a network, a transform, and the dataset made of them."""
+    folder = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(0)
+    for i in range(N):
+        path = folder / "pictures" / f"class{i % 4}" / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (20, 24, 3), np.uint8)
+        pixels[..., i % 3] += np.uint8(100)
+        Image.fromarray(pixels).save(path)
+    weights(folder)
+    identity = transform.Transform(np.array(0.0), np.array(1.0), np.eye(32), np.zeros(32))
+    transform.save_transform(folder / "ud.npz", identity)
+    alignet_dataset.run(dataset(folder), folder / "dataset")
+    return folder
+
+
+def dataset(folder, **changes):
+    config = dataset_config.get_config()
+    config.teacher, config.weights = "mu16", str(folder / "mu16.npz")
+    config.images, config.ud_file = str(folder / "pictures"), str(folder / "ud.npz")
+    config.clusters.ks, config.clusters.restarts = (4,), 1
+    config.sampling.n_triplets, config.sampling.n_validation = 60, 10
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def training(folder, **changes):
+    config = distill_siglip_b16.get_config()
+    config.model, config.weights = "mu16", str(folder / "mu16.npz")
+    config.image_size = 32
+    config.images = str(folder / "pictures")
+    config.triplets = str(folder / "dataset" / "ud" / "cluster-boundary" / "alignet_train.npz")
+    config.distill.batch_size, config.distill.steps, config.distill.warmup_steps = 4, 4, 1
+    config.distill.checkpoint_every, config.distill.log_every = 2, 1
+    config.distill.dtype, config.distill.scan, config.distill.workers = "float32", False, 0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def run(config, workdir):
+    distillation.run(config, workdir, make_evaluate=with_evals.scorer)
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+
+
+# --- the dataset ---
+
+
+def test_the_dataset_is_the_teachers_answers_at_the_boundaries_of_clusters(made):
+    folder = made / "dataset" / "ud"
+    ids, z = load_embeddings(folder / "embeddings.npz")
+    clusters = np.load(folder / "clusters.npz")["labels"]
+    for name, n in (("alignet_train", 60), ("alignet_valid", 10)):
+        path = folder / "cluster-boundary" / f"{name}.npz"
+        assert path.with_name(f"{name}.npz.manifest.json").is_file()
+        found = load_triplets(path, ids=ids)
+        assert len(found.indices) == n
+        i, j, k = np.moveaxis(z[found.indices], 1, 0)
+        s = np.stack([(i * j).sum(-1), (i * k).sum(-1), (j * k).sum(-1)], axis=-1)
+        np.testing.assert_allclose(found.similarities, s, rtol=1e-5)
+        of = np.sort(clusters[found.indices], axis=1)
+        assert all(len({*row}) == 2 for row in of.tolist())
+
+
+def test_variants_lie_in_folders_of_their_own(made):
+    random = {"transform": "untransformed", "sampling.scheme": "random"}
+    classes = {"sampling.scheme": "class-boundary", "sampling.n_validation": 0}
+    for changes in (random, classes):
+        alignet_dataset.run(dataset(made, **changes), made / "dataset")
+    scaled = load_embeddings(made / "dataset" / "untransformed" / "embeddings.npz").matrix
+    np.testing.assert_allclose([scaled.mean(), scaled.std()], [0, 1], atol=1e-5)
+    found = load_triplets(made / "dataset/untransformed/random/alignet_train.npz")
+    assert len(found.indices) == 60
+    folder = made / "dataset" / "ud" / "class-boundary"
+    of = [
+        [name.partition("/")[0] for name in row]
+        for row in load_triplets(folder / "alignet_train.npz").filenames.tolist()
+    ]
+    assert all(len({*row}) == 2 for row in of)
+    assert not (folder / "alignet_valid.npz").exists()
+
+
+def test_ud_is_fitted_where_none_is_given(made, tmp_path):
+    """VICE and UD on the small world of the evals' tests, with photographs of its objects."""
+    data = command_case.write_data(tmp_path / "data")
+    names = np.loadtxt(data / "things" / "unique_id.txt", dtype=str)
+    rng = np.random.default_rng(1)
+    for name in names:
+        path = data / "things" / "images" / name / f"{name}_01b.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(path)
+    vice = {
+        "n_seeds": 1, "init_dim": 4, "batch_size": 64, "burn_in": 20, "window": 10,
+        "max_steps": 40, "cooldown_steps": 10, "check_every": 10, "min_objects": 0,
+    }  # fmt: skip
+    changes = {f"people.vice.{name}": value for name, value in vice.items()}
+    changes |= {"ud_file": "", "people.data_dir": str(data), "people.p_star.n_samples": 2}
+    changes |= {"people.ud.n_folds": 2, "people.ud.lambdas": (0.1,)}
+    alignet_dataset.run(dataset(made, **changes), tmp_path / "out")
+    objects = load_embeddings(tmp_path / "out" / "human" / "objects.npz")
+    assert sorted(objects.ids.tolist()) == sorted(names.tolist())
+    ud = transform.load_transform(tmp_path / "out" / "human" / "ud.npz")
+    assert ud.W.shape == (32, 32)
+    (data / "things" / "images" / names[3] / f"{names[3]}_01b.png").unlink()
+    with pytest.raises(InputError, match=f"no photograph of 1 of the 12 objects.*{names[3]}"):
+        alignet_dataset.run(dataset(made, **changes), tmp_path / "again")
+
+
+def test_what_the_dataset_cannot_be_made_of_is_refused(made, tmp_path):
+    narrow = transform.Transform(np.array(0.0), np.array(1.0), np.eye(8), np.zeros(8))
+    transform.save_transform(tmp_path / "ud.npz", narrow)
+    for changes, message in [
+        ({"transform": "aligned"}, "config.transform is 'aligned'; expected ud or untransformed"),
+        ({"sampling.scheme": "boundary"}, "'boundary'; expected one of cluster-boundary"),
+        ({"ud_file": str(tmp_path / "ud.npz")}, "embeddings of 8 columns and .* has 32; expected"),
+        ({"clusters.ks": (40,)}, "40 clusters"),
+        ({"images": "imagenet2012"}, "tfds build imagenet2012"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            alignet_dataset.run(
+                dataset(made, **changes | {"data_dir": str(tmp_path)}), made / "dataset"
+            )
+
+
+# --- distillation ---
+
+
+def test_a_student_is_distilled_from_pictures_and_measured(made, tmp_path):
+    data = command_case.write_mapping(command_case.write_data(tmp_path / "data"))
+    folder = data / "images" / "imagenet_sample_1000"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for wnid in command_case.CLASSES.values():
+        pixels = rng.integers(0, 256, (20, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{wnid}_name.png")
+    validation = made / "dataset" / "ud" / "cluster-boundary" / "alignet_valid.npz"
+    changes = {"validation": str(validation), "evals": ("things_photographs",)}
+    config = training(made, **changes, evals_data_dir=str(data))
+    run(config, tmp_path / "run")
+    assert all((tmp_path / "run" / name).is_file() for name in ("student.npz", "best.npz"))
+    measured = [line for line in lines(tmp_path / "run") if line["step"] in (2, 4)]
+    for line in measured:
+        [name] = [name for name in line if name.startswith("evals/things_photographs/")]
+        assert 0 <= line[name] <= 1 and "validation/loss" in line
+    # The same number as of the finished student by the command.
+    from evals import __main__ as command
+
+    arguments = command_case.arguments(
+        data, tmp_path / "out", checkpoint=tmp_path / "run", evals="things_photographs", resamples=2
+    )
+    assert command.main(arguments) == 0
+    scores = command_case.scores(tmp_path / "out", "things_photographs", "run")
+    assert measured[-1][name] in [score["value"] for score in scores.values()]
+
+
+def test_dense_and_the_head_are_options(made, tmp_path):
+    teacher = str(made / "dataset" / "ud" / "embeddings.npz")
+    run(training(made, **{"distill.dense": True, "teacher": teacher}), tmp_path / "dense")
+    config = training(made, **{"distill.read_out": "triplet_head", "triplet_head": 6})
+    run(config, tmp_path / "head")
+    student, params = students.load_weights(tmp_path / "head" / "student.npz")
+    assert student.triplet_head == 6 and params["triplet_head"]["kernel"].shape == (32, 6)
+    with pytest.raises(InputError, match=r"config.teacher is empty and distill.dense is on"):
+        run(training(made, **{"distill.dense": True}), tmp_path / "none")
+
+
+def test_pictures_of_tfds_are_decoded_in_workers(made, tmp_path):
+    tfds_case.build(tmp_path / "tfds", "imagenet2012", train=[*range(12)], validation=[0])
+    images = {"images": "imagenet2012", "data_dir": str(tmp_path / "tfds")}
+    alignet_dataset.run(dataset(made, **images), tmp_path / "dataset")
+    triplets = tmp_path / "dataset" / "ud" / "cluster-boundary" / "alignet_train.npz"
+    for workers in (0, 1):
+        changes = images | {"triplets": str(triplets), "distill.workers": workers}
+        run(training(made, **changes), tmp_path / str(workers))
+    one, other = (lines(tmp_path / name) for name in "01")
+    assert [line["loss"] for line in one] == [line["loss"] for line in other]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"weights": ""}, "config.weights is empty; expected the student's weights"),
+        ({"triplets": ""}, "config.triplets is empty; expected an AligNet dataset"),
+        ({"images": "nowhere/pictures"}, "nowhere/pictures: no such file or folder"),
+        ({"evals": ("thing",)}, "config.evals: 'thing' is unknown; expected some of things"),
+    ],
+)
+def test_what_cannot_be_distilled_is_refused(made, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(training(made, **changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+# --- processes ---
+
+
+def join(**variables):
+    code = (
+        "import sys\nfrom alignet.errors import InputError\nfrom alignet.runtime import processes\n"
+        "processes.TIMEOUT = 3\n"
+        "try:\n    processes.join()\nexcept InputError as error:\n    sys.exit(f'error: {error}')\n"
+    )
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"} | variables
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_pod_of_which_one_worker_was_started_says_so():
+    place = {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
+    alone = join(JAX_COORDINATOR_ADDRESS="127.0.0.1:0", **place)
+    assert alone.returncode == 2
+    assert "error: not all processes came within 3 seconds" in alone.stderr
+    assert "--worker=all" in alone.stderr.splitlines()[-1]
+
+
+def test_a_process_that_is_not_told_where_the_others_are_says_so():
+    assert processes.TIMEOUT == 300
+    lost = join(JAX_COORDINATOR_ADDRESS="127.0.0.1:9")
+    assert "the processes cannot find each other" in lost.stderr.splitlines()[-1]
