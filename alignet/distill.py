@@ -6,6 +6,7 @@ these are fitted to the teacher's while a decoupled pull holds the weights near 
 
 import contextlib
 import functools
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -199,6 +200,10 @@ def distill(
                     f"{workdir}: stopped by SIGTERM after step {step} of {config.steps}, which is "
                     "saved; the same command goes on from there."
                 )
+        # Batches lie in memory that workers gave, and refer to themselves: what is not returned
+        # by now is complained of when Python ends.
+        batch = None
+        gc.collect()
         best = kept.best_step() if validated else None
 
     ############################## Result ##############################

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import threadpoolctl
 from jaxtyping import Float, Float32, Int
 
 from alignet.data.mapped import let_go
@@ -58,7 +59,7 @@ class Fit(NamedTuple):
     """Clusters.
 
     Attributes:
-      centres: their means, but for the last iteration.
+      centres: near the means of their rows, which the next iteration would move them to.
       labels: the nearest centre of every row, the first of those equally near.
       inertia: mean squared distance to it.
     """
@@ -109,7 +110,9 @@ def fit(
     """
     z, mean, components, order = points
     n, rows = len(z), min(len(z), FIRST * k)
-    centres = plus_plus(components[:rows], k, rng)
+    # Its products are so thin that threads wait for each other longer than they work.
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        centres = plus_plus(components[:rows], k, rng)
     while True:
         sample = components[:rows]
         found = lloyd(
@@ -141,7 +144,7 @@ def plus_plus(
 ) -> Float32[np.ndarray, "k p"]:
     """Greedy k-means++: of 2 + ln k rows drawn by squared distance, the one that lowers it most."""
     n, candidates = len(x), 2 + int(np.log(k))
-    squares = np.einsum("np,np->n", x, x)
+    columns, squares = np.ascontiguousarray(x.T), np.einsum("np,np->n", x, x)
     chosen, nearest = [], np.full(n, np.inf, np.float32)
     drawn = rng.integers(n, size=1)
     for _ in range(k):
@@ -149,7 +152,7 @@ def plus_plus(
             cumulative = np.cumsum(nearest, dtype=np.float64)
             drawn = np.searchsorted(cumulative, rng.random(candidates) * cumulative[-1], "right")
             drawn = np.minimum(drawn, n - 1)
-        distances = (-2 * x[drawn]) @ x.T
+        distances = (-2 * x[drawn]) @ columns
         distances += squares
         distances += squares[drawn, None]
         np.clip(distances, 0, nearest, out=distances)
@@ -168,7 +171,7 @@ def lloyd(
     tolerance: float,
     on_pass: Callable[[], object] = lambda: None,
 ) -> Fit:
-    """Lloyd's algorithm; a centre that loses its last row moves to the row farthest from its own.
+    """Lloyd's algorithm; a centre that has no row moves to one of those farthest from theirs.
 
     Args:
       blocks: starts a pass.
