@@ -17,6 +17,7 @@ RECIPES = {
     "embed": ("alignet.embed",),
     "alignet_dataset": ("alignet.recipes.alignet_dataset",),
     "distill": ("evals.recipes.distillation",),
+    "photographs": ("alignet.recipes.photographs", "evals.recipes.photographs_report"),
 }
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)

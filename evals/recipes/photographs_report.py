@@ -1,0 +1,387 @@
+"""The report of `configs/photographs.py`: does alignment help a student that saw photographs?
+
+The original, the distilled, the transformed (UD) and the aligned student are set side by side, as
+in Tables 1 to 3 of paper 002, and the teacher before and after UD. Each difference has an interval,
+and what is not shown, or the opposite, is said as well.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from alignet import cross_validation
+from alignet.recipes import concepts, photographs
+from alignet.runtime import files, stages
+from evals import runs
+from evals.families import listed
+from evals.pages import page, settings_figures
+from evals.pages.table import table
+from evals.recipes import photographs_scores as scores
+from evals.recipes.photographs_scores import (
+    ALIGNET,
+    CENTRED,
+    DISTILLATION,
+    ORIGINAL,
+    PEOPLE_CHOOSE,
+    UD,
+    VICE,
+    Scores,
+)
+from evals.recipes.photographs_tests import Test
+from evals.report import DIFFERENCES
+from evals.statistics.intervals import Measured
+
+TITLE = "AligNet on photographs: a teacher, its student, and people"
+STUDENT, TEACHER = "student", "teacher"
+# What is subtracted from what, and what the former is called in a sentence.
+COMPARED = {
+    STUDENT: {
+        (ALIGNET, CENTRED): "the student that it was made from",
+        (ALIGNET, DISTILLATION): "a student of the teacher as it is",
+        (ALIGNET, UD): "UD alone",
+    },
+    TEACHER: {
+        (UD, ORIGINAL): "the teacher as it is",
+        (UD, CENTRED): "the teacher, its mean subtracted",
+    },
+}
+SCORE_COLUMNS = ("network", "setting", "test", "split", *Measured._fields)
+DIFFERENCE_COLUMNS = ("network", "first", "second", "test", "split", *Measured._fields)
+MEAN = "mean"
+INTERVALS = (
+    "Brackets are 95 % intervals, not corrected for the number of comparisons: for other concepts, "
+    "photographs or examples, and, of what was trained or fitted several times, for other "
+    "trainings and splits. With so few of these the intervals are wide where they differ."
+)
+
+
+def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
+    """Scores what is in `workdir`, and writes and prints what was found.
+
+    Returns:
+      Exit status, always 0: it is no failure if alignment does not help.
+    """
+    workdir = Path(workdir)
+    found = {
+        STUDENT: scores.student(config, workdir),
+        TEACHER: scores.teacher(config, workdir),
+    }
+    told = findings(found)
+    rows = {network: _rows(own) for network, own in found.items()}
+    changes = {network: _changes(own, COMPARED[network]) for network, own in found.items()}
+    about = {
+        "config": config.to_dict(),
+        "config_hash": stages.config_hash(config),
+        "seed": config.seed,
+        "versions": stages.versions(),
+        "artifacts": {
+            path.relative_to(workdir).as_posix(): stages.file_hash(path)
+            for path in sorted([*workdir.glob("*.npz"), *workdir.glob("split*/*.npz")])
+        },
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    sections = [
+        _first_section(config, found, told, rows, changes),
+        _teacher_section(config, found, rows, changes),
+        _made_section(config, workdir),
+        _provenance(about),
+    ]
+    for name in (runs.SCORES, DIFFERENCES, runs.RESULTS, "report.html"):
+        files.remove_temporaries(workdir / name)
+    scored, compared = list(_scored(found)), list(_compared(found))
+    runs.write_csv(workdir / runs.SCORES, SCORE_COLUMNS, _plain(scored))
+    runs.write_csv(workdir / DIFFERENCES, DIFFERENCE_COLUMNS, _plain(compared))
+    page.write_page(workdir / "report.html", TITLE, sections)
+    page.write_figures(workdir / "figures", sections)
+    results = {
+        "found": told,
+        "scores": [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in _plain(scored)],
+        "differences": [
+            dict(zip(DIFFERENCE_COLUMNS, row, strict=True)) for row in _plain(compared)
+        ],
+    }
+    files.write_json(workdir / runs.RESULTS, results | about)
+
+    print(f"\n{TITLE}\n")
+    for network in found:
+        print(table(rows[network]), table(changes[network]), sep="\n\n", end="\n\n")
+    print("\n".join(told))
+    print(f"\nConfig {about['config_hash']}, seed {config.seed}; 95 % intervals in brackets.")
+    print(f"Results: {workdir / runs.RESULTS}")
+    print(f"Report:  {workdir / 'report.html'}", flush=True)
+    return 0
+
+
+def _scored(found: Mapping[str, Scores]) -> Iterator[tuple[Any, ...]]:
+    for network, own in found.items():
+        for test in own.tests:
+            for setting in test.units:
+                yield from _by_split((network, setting, test.name), own.score(test, setting))
+
+
+def _compared(found: Mapping[str, Scores]) -> Iterator[tuple[Any, ...]]:
+    for network, own in found.items():
+        for first, second in COMPARED[network]:
+            for test in own.tests:
+                difference = own.difference(test, first, second)
+                yield from _by_split((network, first, second, test.name), difference)
+
+
+def _by_split(
+    names: tuple[str, ...], measured: tuple[Measured, Sequence[Measured]]
+) -> Iterator[tuple[Any, ...]]:
+    overall, each = measured
+    yield (*names, MEAN, overall)
+    yield from ((*names, place, one) for place, one in enumerate(each))
+
+
+def _plain(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(*names, *measured.as_dict().values()) for *names, measured in rows]
+
+
+########################################## Words ##########################################
+
+
+def findings(found: Mapping[str, Scores]) -> list[str]:
+    """What came out, in words."""
+    student, teacher = found[STUDENT], found[TEACHER]
+    choices = next(test for test in teacher.tests if test.name == PEOPLE_CHOOSE)
+    own = next(test for test in student.tests if test.name == PEOPLE_CHOOSE)
+
+    def said(of: Scores, test: Test, setting: str, interval: bool = True) -> str:
+        measured = of.score(test, setting)[0]
+        return _text(measured, test) if interval else _number(measured.value, test)
+
+    gain = _text(teacher.difference(choices, UD, ORIGINAL)[0], choices, signed=True)
+    sentences = [
+        "Of people's choices between concepts that UD was not fitted to, the teacher answers "
+        f"{said(teacher, choices, ORIGINAL)} % as they did, {said(teacher, choices, CENTRED)} % "
+        f"with its mean subtracted and {said(teacher, choices, UD)} % after UD: {gain} points. "
+        f"Guessing gives {_number(choices.chance, choices)} %; VICE, which was fitted to people's "
+        f"choices between these very concepts, gives {said(teacher, choices, VICE, False)} %.",
+        f"The student answers {said(student, own, ORIGINAL)} % as it is, and "
+        f"{said(student, own, CENTRED)} % with the mean of its read-out subtracted, from which "
+        f"distillation starts. Students of the teacher as it is answer "
+        f"{said(student, own, DISTILLATION)} %, the student by UD alone {said(student, own, UD)} % "
+        f"and students of the aligned teacher (AligNet) {said(student, own, ALIGNET)} %; VICE "
+        f"{said(student, own, VICE, False)} % of the same choices.",
+    ]
+    for (first, second), words in COMPARED[STUDENT].items():
+        sentences.append(f"{first} against {words}: {_verdicts(student, first, second)}.")
+    words = _verdicts(teacher, UD, ORIGINAL)
+    return [*sentences, f"UD against the teacher as it is: {words}."]
+
+
+def _verdicts(found: Scores, first: str, second: str) -> str:
+    """Tests on which the first is better, or worse, or on which neither is shown."""
+    better, worse, unclear = [], [], []
+    for test in found.tests:
+        measured = found.difference(test, first, second)[0]
+        unit = " points" if test.percent else ""
+        text = f"{test.name} ({_text(measured, test, signed=True)}{unit})"
+        if measured.low > 0 or measured.high < 0:
+            (better if measured.low > 0 else worse).append(text)
+        else:
+            unclear.append(test.name)
+    if not better and not worse:
+        return "no difference is shown on any test"
+    verdicts = {"better on": better, "worse on": worse, "no difference is shown on": unclear}
+    return "; ".join(f"{verdict} {listed(on)}" for verdict, on in verdicts.items() if on)
+
+
+def _text(measured: Measured, test: Test, *, signed: bool = False) -> str:
+    value, low, high = (_number(end, test, signed=signed) for end in measured[:3])
+    return f"{value} [{low},\u00a0{high}]"
+
+
+def _number(value: float, test: Test, *, signed: bool = False) -> str:
+    """A share in %, a correlation without the leading zero."""
+    share, correlation = (f"{'+' if signed else ''}z.{digits}f" for digits in (1, 3))
+    if test.percent:
+        return format(100 * value, share).replace("-", "−")
+    return format(value, correlation).replace("0.", ".").replace("-", "−")
+
+
+########################################## Sections ##########################################
+
+
+def _rows(found: Scores) -> list[dict[str, str]]:
+    """A row a test, a column a setting."""
+    shown = [setting for setting in found.settings if setting != VICE]
+    return [
+        {"": _titled(test)}
+        | {setting: _text(found.score(test, setting)[0], test) for setting in shown}
+        for test in found.tests
+    ]
+
+
+def _changes(found: Scores, compared: Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
+    return [
+        {"": _titled(test)}
+        | {
+            f"{first} − {second}": _text(
+                found.difference(test, first, second)[0], test, signed=True
+            )
+            for first, second in compared
+        }
+        for test in found.tests
+    ]
+
+
+def _scaled(measured: Measured, test: Test) -> Measured:
+    """A share in %."""
+    factor = 100 if test.percent else 1
+    return Measured(*(factor * end for end in measured[:3]), measured.n)
+
+
+def _titled(test: Test) -> str:
+    return f"{test.name}\u00a0({'%' if test.percent else 'ρ'})"
+
+
+def _pictures(found: Scores, trainings: str) -> settings_figures.Figure:
+    panels: dict[str, dict[str, tuple[Measured, list[float]]]] = {}
+    for test in found.tests:
+        panels[_titled(test)] = panel = {}
+        for setting in test.units:
+            overall, each = found.score(test, setting)
+            shown = each if setting in found.repeated else []
+            panel[setting] = (_scaled(overall, test), [_scaled(one, test).value for one in shown])
+    chance = {_titled(test): test.chance * (100 if test.percent else 1) for test in found.tests}
+    return settings_figures.scores(panels, chance=chance, trainings=trainings)
+
+
+def _first_section(
+    config: ml_collections.ConfigDict,
+    found: Mapping[str, Scores],
+    told: Sequence[str],
+    rows: Mapping[str, Sequence[Mapping[str, str]]],
+    changes: Mapping[str, Sequence[Mapping[str, str]]],
+) -> page.Section:
+    student = found[STUDENT]
+    units = {True: "difference of accuracies, points", False: "difference of correlations"}
+    panels: dict[str, dict[str, dict[str, Measured]]] = {}
+    for test in student.tests:
+        panels.setdefault(units[test.percent], {})[test.name] = {
+            f"{first} − {second}": _scaled(student.difference(test, first, second)[0], test)
+            for first, second in COMPARED[STUDENT]
+        }
+    k = config.n_students
+    return page.Section(
+        "What was found",
+        [
+            *told,
+            INTERVALS,
+            page.Table(
+                rows[STUDENT],
+                f"The student in every setting: means over {k} splits of the concepts, for each of "
+                "which UD was fitted and two students were trained. Choices are those between "
+                "concepts that a split holds out; correlations are Spearman's, between the "
+                "similarities of all pairs of photographs by the Pearson kernel and people's. Of "
+                f"CIFAR-100 {config.cifar.images_per_class} test photographs a class are used: "
+                "ridge regression learns from some of them and is tested on the others, "
+                f"{config.cifar.draws} times.",
+            ),
+            page.Table(
+                changes[STUDENT],
+                "What AligNet adds, by the same items and splits: accuracies in points.",
+            ),
+            page.Picture(
+                settings_figures.differences(panels),
+                "The same differences with 95 % intervals: to the right of the line AligNet is "
+                "better.",
+            ),
+            page.Picture(
+                _pictures(student, "a split's own"),
+                "All scores of the student, and VICE on the same choices.",
+            ),
+        ],
+    )
+
+
+def _teacher_section(
+    config: ml_collections.ConfigDict,
+    found: Mapping[str, Scores],
+    rows: Mapping[str, Sequence[Mapping[str, str]]],
+    changes: Mapping[str, Sequence[Mapping[str, str]]],
+) -> page.Section:
+    return page.Section(
+        "The teacher, for reference",
+        [
+            f"UD of the teacher is fitted for all {len(config.splits)} splits: choices here are "
+            f"those that any of them holds out, above those of the first {config.n_students}.",
+            page.Table(rows[TEACHER], "The teacher before and after UD; as the table above."),
+            page.Table(changes[TEACHER], "What UD adds to the teacher."),
+            page.Picture(
+                _pictures(found[TEACHER], "a split's own"),
+                "All scores of the teacher, and VICE on the same choices.",
+            ),
+        ],
+    )
+
+
+def _made_section(config: ml_collections.ConfigDict, workdir: Path) -> page.Section:
+    names, groups, _ = concepts.load_concepts(workdir / "concepts.npz")
+    splits = []
+    for place, held_out in enumerate(config.splits):
+        folder = workdir / f"split{place}"
+        row = {"split": str(place), "groups held out": listed([str(group) for group in held_out])}
+        row |= {"concepts held out": int(np.isin(groups, held_out).sum())}
+        for network in (TEACHER, STUDENT):
+            path = folder / f"ud_{network}.npz"
+            if path.is_file():
+                folds = cross_validation.load_cross_validation(path)
+                row[f"λ, {network}"] = f"{folds.lambdas[folds.best]:g}"
+        splits.append(row)
+    blocks: list[str | page.Table | page.Picture] = [
+        f"{len(names)} concepts that photographs show are dealt into {config.n_groups} groups that "
+        "have no class in common. UD of a split is fitted to the concepts that it does not hold "
+        "out, and λ is cross-validated among these; photographs of the others are in no triplet "
+        "that a student of the split is trained on.",
+        page.Table(splits, "The splits, and the strength of the regulariser that was chosen."),
+    ]
+    if learnt := _learnt(config, workdir):
+        blocks.append(
+            page.Table(
+                learnt,
+                "Students in training: the share of triplets of a batch that they answer as their "
+                "teacher does, means over the first and the last quarter of what was logged.",
+            )
+        )
+    return page.Section("How it was made", blocks)
+
+
+def _learnt(config: ml_collections.ConfigDict, workdir: Path) -> list[dict[str, Any]]:
+    rows = []
+    for place in range(config.n_students):
+        for name in (photographs.DISTILLED, photographs.ALIGNED):
+            path = workdir / f"split{place}" / f"{name}.metrics.jsonl"
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8").splitlines()
+                agreement = [json.loads(line)["triplet_accuracy"] for line in lines]
+                quarter = max(1, len(agreement) // 4)
+                rows.append(
+                    {
+                        "split": str(place),
+                        "teacher": "aligned" if name == photographs.ALIGNED else "as it is",
+                        "first": float(np.mean(agreement[:quarter])),
+                        "last": float(np.mean(agreement[-quarter:])),
+                    }
+                )
+    return rows
+
+
+def _provenance(about: Mapping[str, Any]) -> page.Section:
+    rows = [
+        {"what": "configuration", "value": about["config_hash"]},
+        {"what": "seed", "value": str(about["seed"])},
+        {"what": "finished", "value": about["finished"]},
+        *({"what": name, "value": version} for name, version in about["versions"].items()),
+        *({"what": name, "value": digest[:16]} for name, digest in about["artifacts"].items()),
+    ]
+    made = page.Table(rows, "What these numbers were made with; files by SHA-256.")
+    return page.Section("Provenance", [made])
