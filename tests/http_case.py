@@ -106,9 +106,10 @@ class Handler(BaseHTTPRequestHandler):
         if length is not None:
             self.send_header("Content-Length", str(len(body) if length == -1 else length))
         self.end_headers()
+        # Before they leave: a client that has them all may ask at once how many there were.
+        self.server.sent += len(body)
         self.wfile.write(body)
         self.wfile.flush()
-        self.server.sent += len(body)
 
 
 @contextlib.contextmanager
