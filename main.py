@@ -17,6 +17,7 @@ RECIPES = {
     "embed": ("alignet.embed",),
     "alignet_dataset": ("alignet.recipes.alignet_dataset",),
     "distill": ("evals.recipes.distillation",),
+    "four_way": ("evals.recipes.four_way",),
     "photographs": ("alignet.recipes.photographs", "evals.recipes.photographs_report"),
 }
 

@@ -32,18 +32,15 @@ the set's name: peterson/animals/stim-0007, king/set1/0001, kriegeskorte92/krieg
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from alignet.data.levels import CHOICES, Filters
 from alignet.errors import InputError
-from alignet.runtime import files
 from alignet.runtime.command_line import Parser
-from evals import comparison, models, networks, report, runs, scoring
+from evals import models, networks, output, runs, scoring
 from evals.answers import HUMAN, VISION
 from evals.options import HEADS, FewShot, Options
-from evals.pages import page
-from evals.pages.table import table
 
 FLAGS = (
     # name, of which kind of model, type, help
@@ -53,7 +50,6 @@ FLAGS = (
     ("image_size", "model", int, "of --model: in pixels, if not the size in the table"),
     ("output", "saved_model", str, "of --saved_model: pre_logits, triplet_logits, layer_10, …"),
 )
-REPORT, FIGURES = "report.html", "figures"
 # What the fields of `FewShot` and `Filters` do.
 FEWSHOT = {
     "data": "data sets by commas: names, NAME:SPLIT, folders of classes, or .npz with images and "
@@ -246,14 +242,8 @@ def score(options: argparse.Namespace) -> str:
         )
     evaluated = _models(options)
     run = scoring.run(evaluated, options.data_dir, _options(options), evals=options.evals)
-    sections, differences, text = report.sections(run)
     what = evaluated[0].name if len(evaluated) == 1 else f"{len(evaluated)} models"
-    # First away with it and last written: where it is, the other files are of the same run.
-    (out / runs.RESULTS).unlink(missing_ok=True)
-    runs.write_csv(out / report.DIFFERENCES, report.COLUMNS, differences)
-    page.write_page(out / REPORT, _title(what, run.answers), sections)
-    page.write_figures(out / FIGURES, sections)
-    runs.write(out, run)
+    text = output.write_run(out, run, called=what)
     scoring.finished(out / "cache")
     return text
 
@@ -287,31 +277,7 @@ def compare(options: argparse.Namespace) -> str:
     folders = [Path(folder) for folder in options.runs]
     if options.out.resolve() in [folder.resolve() for folder in folders]:
         raise InputError(f"--out: {options.out} is one of the runs; expected another folder.")
-    finished = runs.load_labelled(folders, options.labels)
-    found = comparison.compare(finished, scoring.QUESTIONS)
-    columns = comparison.DIFFERENCE_COLUMNS
-    results = {
-        "runs": {label: dict(run.about) for label, run in finished.items()},
-        "differences": [dict(zip(columns, row, strict=True)) for row in found.differences],
-        "notes": list(found.notes),
-    }
-    runs.write_csv(options.out / report.DIFFERENCES, columns, found.differences)
-    files.write_json(options.out / runs.RESULTS, results)
-    made = [report.provenance(run, label) for label, run in finished.items()]
-    title = _title(", ".join(finished), *(run.answers for run in finished.values()))
-    page.write_page(options.out / REPORT, title, [*found.sections, *made])
-    page.write_figures(options.out / FIGURES, [*found.sections, *made])
-    hashes = ", ".join(f"{label} {run.about['config_hash']}" for label, run in finished.items())
-    about = f"95 % intervals in brackets; settings {hashes}."
-    shown = [table(found.rows), ""] if found.rows else []
-    return "\n".join([*shown, *found.sentences, *found.notes, about])
-
-
-def _title(what: str, *evals: Iterable[str]) -> str:
-    families = {scoring.QUESTIONS[name].family for found in evals for name in found}
-    if families == {HUMAN}:
-        return f"{what} and people"
-    return f"{what}: vision" if families == {VISION} else f"{what}: people and vision"
+    return output.write_comparison(options.out, runs.load_labelled(folders, options.labels))
 
 
 def _prepare(out: Path) -> None:
@@ -325,8 +291,7 @@ def _prepare(out: Path) -> None:
         raise InputError(
             f"{out}: {error.strerror}; expected a folder for the results that can be written."
         ) from None
-    for name in (runs.RESULTS, runs.SCORES, runs.INDIVIDUALS, report.DIFFERENCES, REPORT):
-        files.remove_temporaries(out / name)
+    output.clear(out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -340,9 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    print(text)
-    for name, path in (("Results", runs.RESULTS), ("Report", REPORT)):
-        print(f"{name + ':':8} {options.out / path}")
+    print(text, output.places(options.out), sep="\n")
     return 0
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,62 +16,16 @@ from alignet.data.embeddings import load_embeddings
 from alignet.errors import InputError
 from alignet.recipes import alignet_dataset, distillation
 from alignet.runtime import processes
-from alignet.students import zoo
-from configs import alignet_dataset as dataset_config
-from configs import distill_siglip_b16
 from evals.recipes import distillation as with_evals
-from tests import command_case, tfds_case
+from tests import command_case, recipes_case, tfds_case
+from tests.recipes_case import dataset, training
 
 ROOT = Path(__file__).resolve().parents[1]
-N = 24
-
-
-def weights(folder):
-    student = zoo.find("mu16").student
-    params = jax.device_get(students.init(student, jax.random.key(0)))
-    students.save_weights(folder / "mu16.npz", student, params)
-    return folder / "mu16.npz"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Pictures of four colours, a network, a transform, and the dataset made of them."""
-    folder = tmp_path_factory.mktemp("made")
-    rng = np.random.default_rng(0)
-    for i in range(N):
-        path = folder / "pictures" / f"class{i % 4}" / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 100, (20, 24, 3), np.uint8)
-        pixels[..., i % 3] += np.uint8(100)
-        Image.fromarray(pixels).save(path)
-    weights(folder)
-    identity = transform.Transform(np.array(0.0), np.array(1.0), np.eye(32), np.zeros(32))
-    transform.save_transform(folder / "ud.npz", identity)
-    alignet_dataset.run(dataset(folder), folder / "dataset")
-    return folder
-
-
-def dataset(folder, **changes):
-    config = dataset_config.get_config()
-    config.teacher, config.weights = "mu16", str(folder / "mu16.npz")
-    config.images, config.ud_file = str(folder / "pictures"), str(folder / "ud.npz")
-    config.clusters.ks, config.clusters.restarts = (4,), 1
-    config.sampling.n_triplets, config.sampling.n_validation = 60, 10
-    config.update_from_flattened_dict(changes)
-    return config
-
-
-def training(folder, **changes):
-    config = distill_siglip_b16.get_config()
-    config.model, config.weights = "mu16", str(folder / "mu16.npz")
-    config.image_size = 32
-    config.images = str(folder / "pictures")
-    config.triplets = str(folder / "dataset" / "ud" / "cluster-boundary" / "alignet_train.npz")
-    config.distill.batch_size, config.distill.steps, config.distill.warmup_steps = 4, 4, 1
-    config.distill.checkpoint_every, config.distill.log_every = 2, 1
-    config.distill.dtype, config.distill.scan, config.distill.workers = "float32", False, 0
-    config.update_from_flattened_dict(changes)
-    return config
+    return recipes_case.write(tmp_path_factory.mktemp("made"))
 
 
 def run(config, workdir):
@@ -123,19 +76,8 @@ def test_variants_lie_in_folders_of_their_own(made):
 def test_ud_is_fitted_where_none_is_given(made, tmp_path):
     """VICE and UD on the small world of the evals' tests, with photographs of its objects."""
     data = command_case.write_data(tmp_path / "data")
-    names = np.loadtxt(data / "things" / "unique_id.txt", dtype=str)
-    rng = np.random.default_rng(1)
-    for name in names:
-        path = data / "things" / "images" / name / f"{name}_01b.png"
-        path.parent.mkdir(parents=True)
-        Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(path)
-    vice = {
-        "n_seeds": 1, "init_dim": 4, "batch_size": 64, "burn_in": 20, "window": 10,
-        "max_steps": 40, "cooldown_steps": 10, "check_every": 10, "min_objects": 0,
-    }  # fmt: skip
-    changes = {f"people.vice.{name}": value for name, value in vice.items()}
-    changes |= {"ud_file": "", "people.data_dir": str(data), "people.p_star.n_samples": 2}
-    changes |= {"people.ud.n_folds": 2, "people.ud.lambdas": (0.1,)}
+    names = recipes_case.write_photographs(data)
+    changes = recipes_case.PEOPLE | {"ud_file": "", "people.data_dir": str(data)}
     alignet_dataset.run(dataset(made, **changes), tmp_path / "out")
     objects = load_embeddings(tmp_path / "out" / "human" / "objects.npz")
     assert sorted(objects.ids.tolist()) == sorted(names.tolist())

@@ -14,20 +14,17 @@ from pathlib import Path
 
 import jax
 import ml_collections
-import numpy as np
 
-from alignet import embed, human_side, sampling, student_side, students
-from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
-from alignet.data.human import object_ids
-from alignet.data.images import open_source, some, spelled_out
+from alignet import embed, sampling, student_side, students
+from alignet.data.embeddings import load_embeddings
+from alignet.data.images import open_source, spelled_out
 from alignet.data.labelled import open_labelled
 from alignet.errors import InputError
+from alignet.recipes import ud
 from alignet.runtime import files, stages
 from alignet.students import inference
 
-UD, UNTRANSFORMED = "ud", "untransformed"
-# How THINGS calls the photograph of an object that people saw.
-SPELLINGS = ("{0}", "{0}_01b", "{0}/{0}_01b")
+UD, UNTRANSFORMED, HUMAN = "ud", "untransformed", "human"  # folders
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
@@ -61,15 +58,17 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     embed.make(embeddings, teacher, source, **settings)
     objects = None
     if config.transform == UD and not config.ud_file:
-        objects = _objects(config, workdir, teacher, settings)
+        objects = ud.embed_objects(config.people, workdir / HUMAN, teacher, settings)
     if jax.process_index() > 0:
         return
 
     ############################## Aligned, or as it is ##############################
     folder = workdir / config.transform
     if config.transform == UD:
-        ud = Path(config.ud_file) if config.ud_file else _fit(config, workdir, objects)
-        rows = student_side.align_embeddings(folder, "embeddings", embeddings=embeddings, ud=ud)
+        fitted = Path(config.ud_file)
+        if not config.ud_file:
+            fitted = ud.fit(config.people, workdir / HUMAN, objects)
+        rows = student_side.align_embeddings(folder, "embeddings", embeddings=embeddings, ud=fitted)
     else:
         rows = student_side.standardise(folder, "embeddings", embeddings=embeddings)
 
@@ -97,53 +96,6 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
         f"{folder / scheme}: {config.sampling.n_triplets:,} triplets in alignet_train.npz, "
         f"{n_validation:,} in alignet_valid.npz, of {source.n:,} pictures."
     )
-
-
-def _objects(
-    config: ml_collections.ConfigDict, workdir: Path, teacher: students.Embedder, settings: dict
-) -> Path:
-    """The teacher's embeddings of the objects that people chose between."""
-    data_dir = human_side.data_dir(config.people)
-    if config.people.embeddings:
-        return data_dir / config.people.embeddings
-    ids = object_ids(data_dir)
-    if ids is None:
-        raise InputError(
-            f"{data_dir / 'things'}: objects have no names; expected unique_id.txt and sortindex."
-        )
-    source = open_source(data_dir / "things" / "images")
-    place = {source.read(place)[0]: place for place in range(source.n)}
-    called = [[s.format(name) for s in SPELLINGS if s.format(name) in place] for name in ids]
-    absent = [name for name, found in zip(ids.tolist(), called, strict=True) if not found]
-    if absent:
-        raise InputError(
-            f"{data_dir / 'things' / 'images'}: has no photograph of {len(absent)} of the "
-            f"{len(ids)} objects, the first {absent[0]}; expected one of each."
-        )
-    found = workdir / "human" / "photographs.npz"
-    shown = some(source, [place[names[0]] for names in called])
-    embed.make(found, teacher, shown, **settings)
-    if jax.process_index() > 0:
-        return found
-
-    def step(out: Path, _: Path) -> None:
-        save_embeddings(out, Embeddings(ids, np.asarray(load_embeddings(found).matrix)))
-
-    settings = {"objects": ids.tolist()}
-    inputs = {"photographs": found}
-    return stages.run(workdir / "human" / "objects.npz", step, config=settings, inputs=inputs)
-
-
-def _fit(config: ml_collections.ConfigDict, workdir: Path, objects: Path) -> Path:
-    """VICE and UD, fitted to people's choices."""
-    people, folder = config.people, workdir / "human"
-    data_dir = human_side.data_dir(people)
-    n_objects = len(human_side.object_embeddings(objects, data_dir=data_dir).matrix)
-    human_side.split(people, folder, triplets=data_dir / people.triplets, n_objects=n_objects)
-    human_side.posterior(people, folder, n_objects=n_objects)
-    p_star = folder / "p_star.npy"
-    human_side.align(people, folder, "ud", objects, targets=p_star, data_dir=data_dir)
-    return folder / "ud.npz"
 
 
 def _classes(

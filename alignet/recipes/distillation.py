@@ -45,9 +45,7 @@ def run(
       Preempted: as `distill` does.
     """
     workdir = Path(workdir)
-    for name, expected in WANTED.items():
-        if not config[name]:
-            raise InputError(f"config.{name} is empty; expected {expected}.")
+    check_given(config)
     student, params, _ = students.load(
         config.model, config.weights, image_size=config.image_size or None
     )
@@ -86,6 +84,13 @@ def run(
             f"`tensorboard --logdir={workdir}`.\nIs it more human? "
             f"python -m evals --checkpoint={workdir} --data_dir=DATA --out=OUT"
         )
+
+
+def check_given(config: ml_collections.ConfigDict) -> None:
+    """Raises InputError if a file that has no default is not named."""
+    for name, expected in WANTED.items():
+        if not config[name]:
+            raise InputError(f"config.{name} is empty; expected {expected}.")
 
 
 def _teacher(config: ml_collections.ConfigDict, source: Source) -> np.ndarray:

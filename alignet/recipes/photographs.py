@@ -245,8 +245,10 @@ def align(
         known = ~np.isin(groups, held_out)
         x = np.asarray(load_embeddings(embeddings, ids=names).matrix[known], np.float64)
         triplets, p_star = soft_answers(vice[known], config.n_triplets, config.seed)
+        # λ is for people, who do not always give the most probable answer.
+        scored = draw_answers(triplets, p_star, config.seed)
         folds = cross_validation.cross_validate(
-            x, triplets, p_star, triplets, config=config.ud, scratch=scratch
+            x, triplets, p_star, scored, config=config.ud, scratch=scratch
         )
         lam = float(folds.lambdas[folds.best])
         final = transform.fit(x, triplets, p_star, lam=lam, config=config.ud)
@@ -277,6 +279,16 @@ def soft_answers(
     triplets = np.take_along_axis(triplets, order, axis=1)
     s = kernels.gather_similarities(similarities, triplets)
     return triplets, np.exp(kernels.log_probabilities(s))
+
+
+def draw_answers(
+    triplets: Int[np.ndarray, "t 3"], p_star: Float[np.ndarray, "t 3"], seed: int
+) -> Int[np.ndarray, "t 3"]:
+    """The triplets with an odd one out, last, that is drawn from p* of their pairs (ij, ik, jk)."""
+    drawn = np.random.default_rng(seed).random((len(triplets), 1))
+    odd = 2 - (drawn > p_star.cumsum(axis=1)[:, :2]).sum(axis=1)
+    order = np.argsort(np.arange(3) == odd[:, None], axis=1, kind="stable")
+    return np.take_along_axis(triplets, order, axis=1)
 
 
 ########################################## Configuration ##########################################

@@ -1,0 +1,131 @@
+"""A student in the paper's four settings, and how they compare (002, Tables 1 to 3).
+
+Every artifact lies where the command that makes it alone would expect it:
+
+    WORKDIR/original/student.npz            the student as it is
+    WORKDIR/distillation/, alignet/         runs of configs/distill_siglip_b16.py: student.npz
+    WORKDIR/human/ud.npz                    UD alone
+    WORKDIR/evals/SETTING/                  what `python -m evals` finds of each
+    WORKDIR/report.html, results.json, …    what `python -m evals compare` makes of them
+"""
+
+from pathlib import Path
+
+import jax
+import ml_collections
+
+from alignet import human_side, students
+from alignet.errors import InputError
+from alignet.recipes import distillation, ud
+from alignet.runtime import stages
+from alignet.students import inference
+from evals import networks, output, scoring
+from evals.answers import HUMAN, VISION
+from evals.models import Model
+from evals.options import Options
+from evals.recipes import distillation as with_evals
+from evals.runs import Run
+
+# As in the paper, by folder.
+LABELS = {
+    "original": "original",
+    "distillation": "distillation",
+    "ud": "UD",
+    "alignet": "AligNet",
+}
+
+
+def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
+    """Makes and compares what is missing or out of date in `workdir`; see configs/four_way.py.
+
+    Raises:
+      InputError: what was given is wrong; what was made before stays.
+      Preempted: SIGTERM came while a student was trained.
+    """
+    workdir = Path(workdir)
+    human_side.data_dir(config.people)
+    _check(config)
+    original, transform = _as_it_is(config, workdir)
+    trained = {
+        "distillation": (config.untransformed, config.tau_untransformed),
+        "alignet": (config.triplets, config.distill.tau_teacher),
+    }
+    for name, (triplets, tau_teacher) in trained.items():
+        own = ml_collections.ConfigDict(config.to_dict())
+        own.triplets, own.distill.tau_teacher = triplets, tau_teacher
+        with_evals.run(own, workdir / name)
+    if jax.process_count() > 1:
+        if jax.process_index() == 0:
+            print(f"{workdir}: trained; the same command on one host, alone, scores the students.")
+        return
+
+    ############################## Scores ##############################
+    cache = workdir / "evals" / "embeddings"
+    settings = {
+        "original": (original, None),
+        "distillation": (workdir / "distillation" / "student.npz", None),
+        "ud": (original, transform),
+        "alignet": (workdir / "alignet" / "student.npz", None),
+    }
+    finished = {}
+    for name, (weights, ud_file) in settings.items():
+        model = networks.from_checkpoint(weights, cache=cache / name, transform=ud_file)
+        finished[LABELS[name]] = _score(config, workdir / "evals" / name, LABELS[name], model)
+    output.clear(workdir)
+    print(output.write_comparison(workdir, finished), output.places(workdir), sep="\n", flush=True)
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    # Now, not after days of training.
+    distillation.check_given(config)
+    if not config.untransformed:
+        raise InputError(
+            "config.untransformed is empty; expected the dataset of the teacher without alignment, "
+            "which configs/alignet_dataset.py makes with --config.transform=untransformed."
+        )
+    for path in (config.untransformed, config.ud_file):
+        if path and not Path(path).is_file():
+            raise InputError(f"{path}: no such file.")
+    known = (*scoring.QUESTIONS, HUMAN, VISION)
+    for name in config.compared:
+        if name not in known:
+            raise InputError(
+                f"config.compared: {name!r} is unknown; expected some of {', '.join(known)}."
+            )
+
+
+def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, Path | None]:
+    """The student's weights in our layout, and its UD; None in all processes but the first."""
+    image_size = config.image_size or None
+    network = students.load(config.model, config.weights, image_size=image_size)
+    objects, human = None, workdir / "human"
+    if not config.ud_file:
+        settings = {
+            "batch_per_device": inference.default_batch(),
+            "shard_size": 4096,
+            "unreadable": "fail",
+            "not_rgb": "convert",
+        }
+        objects = ud.embed_objects(config.people, human, network, settings)
+    original = workdir / "original" / "student.npz"
+    if jax.process_index() > 0:
+        return original, None
+    stages.run(
+        original,
+        lambda out, _: students.save_weights(out, *network[:2]),
+        config={"model": config.model, "image_size": config.image_size},
+        inputs={"weights": Path(config.weights)},
+    )
+    fitted = Path(config.ud_file) if config.ud_file else ud.fit(config.people, human, objects)
+    return original, fitted
+
+
+def _score(config: ml_collections.ConfigDict, folder: Path, label: str, model: Model) -> Run:
+    """What `python -m evals` finds and writes; embeddings made before are not made again."""
+    output.clear(folder)
+    options = Options(seed=config.eval_seed, cache=folder / "cache")
+    data_dir = human_side.data_dir(config.people)
+    found = scoring.run([model], data_dir, options, evals=tuple(config.compared))
+    output.write_run(folder, found, called=f"{config.model} ({label})")
+    scoring.finished(folder / "cache")
+    return found
