@@ -44,6 +44,12 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.FATAL)
     file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = WORKDIR.value or os.path.join("runs", Path(file).stem)
+    recipe = CONFIG.value.get("recipe", "chain")
+    if "://" in workdir and recipe != "distill":
+        raise InputError(
+            f"--workdir: {workdir} is in a bucket, where only distillation can work; expected a "
+            "folder, perhaps one where the bucket is mounted."
+        )
     # Imported late: a mistyped option is reported without waiting for JAX.
     import jax
 
@@ -55,7 +61,7 @@ def main(argv: list[str]) -> int:
 
         processes.join()
     status = None
-    for name in RECIPES[CONFIG.value.get("recipe", "chain")]:
+    for name in RECIPES[recipe]:
         status = importlib.import_module(name).run(CONFIG.value, workdir)
     return status or 0
 

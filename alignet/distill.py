@@ -22,6 +22,7 @@ from alignet.runtime import checkpoints
 from alignet.runtime import mesh as meshes
 from alignet.runtime.preemption import Preemption
 from alignet.runtime.progress import progress
+from alignet.runtime.work_folder import WorkFolder
 from alignet.students import layouts
 from alignet.training import checks, metrics, optimizer
 from alignet.training.batches import Batch, Batches, Triplets, stream
@@ -84,7 +85,7 @@ def distill(
         images: uint8 [n, h, w, 3], perhaps a memory map of which only batches are read; or
             pictures that are decoded and resized when needed.
         triplets: image indices and the teacher's similarities; may be memory maps.
-        workdir: folder of this run, made if absent.
+        workdir: folder of this run, made if absent; perhaps in a bucket (gs://bucket/run).
         validation: triplets on which the loss is measured, not trained. With them there is also
             `best.npz`, the weights at the checkpoint with the lowest loss.
         teacher_z: the teacher's embeddings of the images, one a row, if config.dense.
@@ -95,17 +96,16 @@ def distill(
 
     Raises:
         InputError: a wrong config, image or triplet; a workdir that holds another run; a loss
-            that is not finite; a disk that cannot be written.
+            that is not finite; a disk or a bucket that cannot be written.
         Preempted: SIGTERM came; a checkpoint was written.
     """
     ############################## Inputs ##############################
     config = ml_collections.FrozenConfigDict(config)
-    workdir = Path(workdir).absolute()
     checks.check_config(config, student)
     checks.check_data(config, student, images, triplets, validation, teacher_z)
     mesh = meshes.make_mesh(fsdp=config.fsdp)
     checks.check_devices(config, mesh.size)
-    workdir.mkdir(parents=True, exist_ok=True)
+    folder = WorkFolder(workdir)
     load = functools.partial(
         Batches,
         images,
@@ -125,8 +125,8 @@ def distill(
     laid_out = layouts.to_scan(params) if compute.scan else params
     state, shardings = optimizer.initial_state(config, laid_out, mesh)
     identity = checks.identity(config, student, params, images, triplets)
-    folder = workdir / "checkpoints"
-    found = checkpoints.restore_latest(folder, state, meta=identity, force=config.force)
+    saved = folder.path / "checkpoints"
+    found = checkpoints.restore_latest(saved, state, meta=identity, force=config.force)
     done, state = found if found else (0, state)
     if done:
         print(f"distill: resuming after step {done} of {config.steps}", file=sys.stderr)
@@ -160,13 +160,13 @@ def distill(
     speed = metrics.Speed(student, images_per_step=3 * config.batch_size, n_devices=mesh.size)
     running: list[dict[str, jax.Array]] = []  # metrics of the steps since the last look at them
     steps, validated = range(done, config.steps), validation is not None
+    if first:
+        folder.fetch(metrics.FILE)
     with (
-        contextlib.closing(metrics.Log(workdir, done=done, writes=first)) as log,
+        contextlib.closing(metrics.Log(folder.here, done=done, writes=first)) as log,
         contextlib.closing(stream(training, steps, workers=config.workers)) as batches,
         Preemption() as preemption,
-        checkpoints.open_manager(
-            folder, keep=config.keep, keep_best=validation is not None
-        ) as kept,
+        checkpoints.open_manager(saved, keep=config.keep, keep_best=validated) as kept,
         progress(total=len(steps), desc="distill", unit=" step") as bar,
     ):
         for step, batch in enumerate(batches, start=done + 1):
@@ -191,6 +191,7 @@ def distill(
                 values |= measure(state)
             log.write(step, values)
             if preempted or whole:
+                folder.publish()
                 loss = values.get("validation/loss")
                 checkpoints.save(kept, step, state, identity, loss=loss)
                 speed.start(step)
@@ -209,8 +210,10 @@ def distill(
     ############################## Result ##############################
     params = on_host(state)
     if best is not None:
-        _save(workdir / "best.npz", student, on_host(checkpoints.restore(folder, best, state)))
-    _save(workdir / "student.npz", student, params)
+        of_best = on_host(checkpoints.restore(saved, best, state))
+        _save(folder.here / "best.npz", student, of_best)
+    _save(folder.here / "student.npz", student, params)
+    folder.publish()
     return params
 
 

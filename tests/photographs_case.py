@@ -9,6 +9,7 @@ from PIL import Image
 
 from alignet import cross_validation, students, transform
 from alignet.data.embeddings import Embeddings, save_embeddings
+from alignet.recipes.photographs import STUDENTS
 from alignet.runtime import files
 from configs import photographs as recipe
 from tests import command_case, judgments_case
@@ -94,8 +95,8 @@ def write_run(workdir):
         write_ud(split / "ud_teacher.npz", place)
         if place < 2:
             write_ud(split / "ud_student.npz", 10 + place)
-            for kind, name in enumerate(("distilled", "aligned")):
-                params = random_params(STUDENT, 20 + 2 * place + kind)
+            for kind, name in enumerate(STUDENTS):
+                params = random_params(STUDENT, 20 + len(STUDENTS) * place + kind)
                 students.save_weights(split / f"{name}.npz", STUDENT, params)
                 lines = [json.dumps({"step": i, "triplet_accuracy": i / 8}) for i in range(8)]
                 (split / f"{name}.metrics.jsonl").write_text("\n".join(lines) + "\n")

@@ -1,6 +1,7 @@
 """The recipe on photographs: what is held out from whom, and all of it at a tiny size."""
 
 import itertools
+import json
 import tarfile
 
 import jax
@@ -59,7 +60,8 @@ def config(data_dir, tmp_path):
     config.n_triplets = 400
     config.clusters.ks, config.clusters.restarts = (4,), 1
     config.sampling.n_triplets = 60
-    config.distill.steps, config.distill.warmup_steps, config.distill.batch_size = 4, 1, 4
+    config.distill.steps, config.distill.warmup_steps, config.distill.batch_size = 4, 2, 4
+    config.short_steps = 2
     return config
 
 
@@ -111,6 +113,17 @@ def test_soft_answers_are_the_softmax_of_dot_products_with_the_odd_one_last():
         odds = np.exp([vice[i] @ vice[j], vice[i] @ vice[k], vice[j] @ vice[k]])
         np.testing.assert_allclose(p, odds / odds.sum(), rtol=1e-12)
         assert len({i, j, k}) == 3 and p[0] == p.max()
+
+
+def test_drawn_answers_are_as_frequent_as_they_are_probable():
+    triplets = np.tile([[4, 7, 2]], (30_000, 1))
+    p_star = np.tile([[0.6, 0.3, 0.1]], (30_000, 1))  # of the pairs 47, 42, 72
+    drawn = photographs.draw_answers(triplets, p_star, seed=1)
+    assert np.array_equal(np.sort(drawn, axis=1), np.sort(triplets, axis=1))
+    share = [(drawn[:, 2] == odd).mean() for odd in (2, 7, 4)]
+    np.testing.assert_allclose(share, [0.6, 0.3, 0.1], atol=0.012)  # four standard errors
+    certain = photographs.draw_answers(triplets[:9], np.tile([0.0, 0.0, 1.0], (9, 1)), seed=1)
+    assert (certain == [7, 2, 4]).all()
 
 
 def write_world(folder, *, seed=None):
@@ -180,6 +193,19 @@ def test_a_run_holds_out_what_it_says_and_is_made_once(config, tmp_path, capsys)
         assert used & set(CLASSES.values()) and not used & held_out and len(used) > 20
         student, _ = students.load_weights(workdir / "split0" / f"{name}.npz")
         assert (student.layer, student.image_size) == (0, 32)
+    # Longer warm-ups and cosines are of more steps; a loss of more triplets is another one.
+    logged = {}
+    for name in photographs.STUDENTS:
+        manifest = json.loads((workdir / "split0" / f"{name}.npz.manifest.json").read_text())
+        settings = manifest["config"]
+        logged[name] = settings["steps"], settings["warmup_steps"], settings["dense"]
+    assert logged == {
+        "distilled": (4, 2, False),
+        "aligned": (4, 2, False),
+        "dense": (4, 2, True),
+        "aligned_short": (2, 1, False),
+        "dense_short": (2, 1, True),
+    }
     assert (workdir / "split1" / "ud_teacher.npz").is_file()
     assert not (workdir / "split1" / "aligned.npz").exists()
 
@@ -197,6 +223,7 @@ def test_a_run_holds_out_what_it_says_and_is_made_once(config, tmp_path, capsys)
         ({"student.weights": "none.npz"}, r"none\.npz: no such file or folder; expected config\."),
         ({"splits": ((0, 1), (0, 1, 2, 3))}, r"has \(0, 1, 2, 3\); expected some, not all, of the"),
         ({"splits": ((4,),)}, r"has \(4,\); expected some"),
+        ({"short_steps": 4}, "short_steps is 4; expected 1 to 3, less than config.distill.steps"),
         ({"n_students": 3}, "n_students is 3; expected 1 to 2"),
         ({"others.n_images": 21}, r"others\.tar\.gz: has 20 photographs; expected 21 or more"),
         ({"others.path": "none"}, "none: no such folder; expected photographs"),

@@ -20,6 +20,7 @@ from evals.statistics.intervals import Measured
 from tests import command_case
 from tests.photographs_case import CLASSES, COLOURS, GROUPS, NAMES, SPLITS, N, write_world
 
+BATCH = "student, all triplets in a batch"
 HUMAN, THEIRS = "people's choices", "VICE's choices"
 
 
@@ -180,10 +181,12 @@ def test_every_setting_has_every_test_and_every_split_in_the_table_of_scores(don
     tests = [HUMAN, THEIRS, "Peterson animals", "Peterson fruits", "92 photographs"]
     tests += ["1-shot CIFAR-100", "3-shot CIFAR-100"]
     settings = ["original", "mean subtracted", "distillation", "UD", "AligNet"]
+    batch = [f"{by} triplets{short}" for by in ("drawn", "all") for short in ("", ", short")]
     wanted = {
         (network, setting, test, split)
         for network, own, places in (
             ("student", settings, "01"),
+            (BATCH, ["mean subtracted", *batch], "01"),
             ("teacher", ["original", "mean subtracted", "UD"], "012"),
         )
         for setting in own
@@ -191,6 +194,7 @@ def test_every_setting_has_every_test_and_every_split_in_the_table_of_scores(don
         for split in ("mean", *places)
     }
     wanted |= {("student", "VICE", HUMAN, split) for split in ("mean", *"01")}
+    wanted |= {(BATCH, "VICE", HUMAN, split) for split in ("mean", *"01")}
     wanted |= {("teacher", "VICE", HUMAN, split) for split in ("mean", *"012")}
     keys = ("network", "setting", "test", "split")
     assert {tuple(row[key] for key in keys) for row in rows} == wanted and len(rows) == len(wanted)
@@ -239,7 +243,7 @@ def test_the_page_begins_with_what_was_found_and_figures_are_written(done):
     _, workdir = done
     page = (workdir / "report.html").read_text()
     told = json.loads((workdir / "results.json").read_text())["found"]
-    assert len(told) == 6 and page.index("What was found") < page.index("The teacher, for")
+    assert len(told) == 9 and page.index("What was found") < page.index("The teacher, for")
     assert "Students in training" in page and "0.0625" in page and "0.8125" in page
     kinds = {path.suffix for path in (workdir / "figures").iterdir()}
     assert kinds == {".pdf", ".png"} and len(list((workdir / "figures").iterdir())) == 6
@@ -266,15 +270,15 @@ def test_a_run_that_was_cut_off_goes_on_and_comes_to_the_same(done, tmp_path, mo
     capsys.readouterr()
     report.run(config, tmp_path / "run")
     said = capsys.readouterr().err
-    # Thirteen networks in their settings, of which three were done.
-    assert len(calls) == 4 + 10 and said.count("up to date, skipped") >= 3
+    # Nineteen networks in their settings, of which three were done.
+    assert len(calls) == 4 + 16 and said.count("up to date, skipped") >= 3
     one, other = (
         json.loads((path / "results.json").read_text()) for path in (workdir, tmp_path / "run")
     )
     for key in ("found", "scores", "differences"):
         assert one[key] == other[key]
     report.run(config, tmp_path / "run")
-    assert ": running" not in capsys.readouterr().err and len(calls) == 4 + 10
+    assert ": running" not in capsys.readouterr().err and len(calls) == 4 + 16
 
 
 def test_without_photographs_of_other_studies_there_are_the_choices(tmp_path, monkeypatch):
@@ -346,7 +350,7 @@ def test_what_the_recipe_makes_is_scored(tmp_path, capsys):
     config.clusters.ks, config.clusters.restarts = (4,), 1
     config.sampling.n_triplets = 60
     config.distill.steps, config.distill.warmup_steps, config.distill.batch_size = 8, 1, 4
-    config.distill.log_every = 1
+    config.distill.log_every, config.short_steps = 1, 2
     workdir = tmp_path / "made"
     photographs.run(config, workdir)
     report.run(config, workdir)
@@ -364,4 +368,4 @@ def test_what_the_recipe_makes_is_scored(tmp_path, capsys):
         np.mean([right(rows.astype(np.float64), t) for t in own]),
         atol=1.5 / len(own),
     )
-    assert (workdir / "report.html").read_text().count("as it is</td>") == 2
+    assert (workdir / "report.html").read_text().count("distilled</td>") == 2

@@ -18,6 +18,7 @@ from alignet.data.located import load_located
 from alignet.data.records import TFDS
 from alignet.distill import Evaluate, distill
 from alignet.errors import InputError
+from alignet.runtime.work_folder import is_remote
 
 WANTED = {
     "weights": "the student's weights, as in --config.weights=siglip_b16_224.npz",
@@ -44,7 +45,6 @@ def run(
       InputError: what was given is wrong, or as `distill` does.
       Preempted: as `distill` does.
     """
-    workdir = Path(workdir)
     check_given(config)
     student, params, _ = students.load(
         config.model, config.weights, image_size=config.image_size or None
@@ -65,7 +65,7 @@ def run(
             config.evals,
             student=student,
             data_dir=Path(config.evals_data_dir),
-            cache=workdir / "cache",
+            cache=None if is_remote(workdir) else Path(workdir) / "cache",
         )
     distill(
         config.distill,
@@ -79,10 +79,12 @@ def run(
         evaluate=evaluate,
     )
     if jax.process_index() == 0:
+        score = f"python -m evals --checkpoint={workdir} --data_dir=DATA --out=OUT"
+        if is_remote(workdir):
+            score = "copy student.npz here, then python -m evals --checkpoint=student.npz …"
         print(
-            f"{workdir / 'student.npz'}: the aligned student; curves in {workdir}, for "
-            f"`tensorboard --logdir={workdir}`.\nIs it more human? "
-            f"python -m evals --checkpoint={workdir} --data_dir=DATA --out=OUT"
+            f"{workdir}/student.npz: the aligned student; curves in {workdir}, for "
+            f"`tensorboard --logdir={workdir}`.\nIs it more human? {score}"
         )
 
 

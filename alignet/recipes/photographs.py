@@ -9,6 +9,7 @@ split are trained on. So what people chose between held-out concepts only scores
     teacher_concepts.npz, …                the mean embedding of each concept's photographs
     split<i>/ud_teacher.npz, ud_student…   UD, fitted to what is not held out
     split<i>/distilled.npz, aligned.npz    students of the teacher as it is, and of the aligned one
+    split<i>/dense.npz, …_short.npz        the latter by all triplets in a batch, and by fewer steps
 """
 
 import functools
@@ -39,8 +40,11 @@ from alignet.runtime import stages
 from alignet.students import inference
 from alignet.students.centring import centre
 
-# Students, after whose teacher they are called: it is aligned, or it is not.
-ALIGNED, DISTILLED = "aligned", "distilled"
+# Students, after whose teacher they are called: it is aligned, or it is not. The aligned one has
+# others, who also learn from all triplets in a batch, or do so for fewer steps.
+ALIGNED, DISTILLED, DENSE = "aligned", "distilled", "dense"
+ALIGNED_SHORT, DENSE_SHORT = "aligned_short", "dense_short"
+STUDENTS = (DISTILLED, ALIGNED, DENSE, ALIGNED_SHORT, DENSE_SHORT)
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
@@ -95,13 +99,13 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
         clusters = student_side.cluster(
             config.clusters, split, "clusters_aligned", embeddings=aligned
         )
-        for name, embeddings, labels in (
-            (DISTILLED, original, original_clusters),
-            (ALIGNED, aligned, clusters),
+        for teacher_name, embeddings, labels, names in (
+            (DISTILLED, original, original_clusters, STUDENTS[:1]),
+            (ALIGNED, aligned, clusters, STUDENTS[1:]),
         ):
             shown = leave_out(
                 split,
-                f"shown_{name}",
+                f"shown_{teacher_name}",
                 labels=labels,
                 embeddings=embeddings,
                 concepts=concepts,
@@ -111,21 +115,21 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
             triplets = student_side.draw_triplets(
                 _with_seed(config.sampling, number),
                 split,
-                f"triplets_{name}",
+                f"triplets_{teacher_name}",
                 embeddings=embeddings,
                 labels=shown,
             )
-            settings = _with_seed(config.distill, number)
-            if name == DISTILLED:
-                settings.tau_teacher = config.tau_unaligned
-            student_side.make_student(
-                settings,
-                split,
-                name,
-                weights=centred,
-                images=pool,
-                triplets=triplets,
-            )
+            for name in names:
+                settings = _training(config, name, number)
+                student_side.make_student(
+                    settings,
+                    split,
+                    name,
+                    weights=centred,
+                    images=pool,
+                    triplets=triplets,
+                    teacher=embeddings if settings.dense else None,
+                )
 
 
 ########################################## Photographs ##########################################
@@ -294,6 +298,19 @@ def draw_answers(
 ########################################## Configuration ##########################################
 
 
+def _training(
+    config: ml_collections.ConfigDict, name: str, number: int
+) -> ml_collections.ConfigDict:
+    settings = _with_seed(config.distill, number)
+    settings.dense = name in (DENSE, DENSE_SHORT)
+    if name == DISTILLED:
+        settings.tau_teacher = config.tau_unaligned
+    if name in (ALIGNED_SHORT, DENSE_SHORT):
+        settings.warmup_steps = settings.warmup_steps * config.short_steps // settings.steps
+        settings.steps = config.short_steps
+    return settings
+
+
 def _with_seed(config: ml_collections.ConfigDict, number: int) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(config.to_dict() | {"seed": config.seed + number})
 
@@ -316,6 +333,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise InputError(
             f"config.n_students is {config.n_students}; expected 1 to {len(config.splits)}, the "
             "number of splits."
+        )
+    if not 1 <= config.short_steps < config.distill.steps:
+        raise InputError(
+            f"config.short_steps is {config.short_steps}; expected 1 to "
+            f"{config.distill.steps - 1}, less than config.distill.steps."
         )
     shots, n = config.cifar.shots, config.cifar.images_per_class
     if not 1 <= min(shots) <= max(shots) < n:

@@ -6,21 +6,22 @@ import operator
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from alignet.errors import InputError
+from alignet.runtime.work_folder import is_remote
 
 
 @contextlib.contextmanager
 def open_manager(
-    directory: str | Path, *, keep: int = 2, keep_best: bool = False
+    directory: str | epath.PathLike, *, keep: int = 2, keep_best: bool = False
 ) -> Iterator[ocp.CheckpointManager]:
     """Opens a folder of checkpoints for writing; what a killed run left half-written is removed.
 
@@ -50,7 +51,7 @@ def open_manager(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy(policies), cleanup_tmp_directories=True, **best
     )
-    manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
+    manager = ocp.CheckpointManager(_whole(directory), options=options)
     try:
         yield manager
         finish(manager)
@@ -105,7 +106,7 @@ def finish(manager: ocp.CheckpointManager) -> None:
 
 
 def restore_latest(
-    directory: str | Path,
+    directory: str | epath.PathLike,
     like: Any,
     *,
     meta: Mapping[str, Any],
@@ -129,7 +130,7 @@ def restore_latest(
     Raises:
         InputError: the newest readable checkpoint is of another run.
     """
-    directory = Path(directory).absolute()
+    directory = _whole(directory)
     meta = json.loads(json.dumps(meta))
     for step in sorted(_steps(directory), reverse=True):
         try:
@@ -155,7 +156,7 @@ def restore_latest(
     return None
 
 
-def restore(directory: str | Path, step: int, like: Any) -> Any:
+def restore(directory: str | epath.PathLike, step: int, like: Any) -> Any:
     """Reads the checkpoint of a step.
 
     Args:
@@ -167,13 +168,13 @@ def restore(directory: str | Path, step: int, like: Any) -> Any:
         InputError: it cannot be read.
     """
     try:
-        with ocp.CheckpointManager(Path(directory).absolute()) as manager:
+        with ocp.CheckpointManager(_whole(directory)) as manager:
             item = ocp.args.Composite(meta=ocp.args.JsonRestore())
             meta = manager.restore(step, args=item)["meta"]
             return _restored(manager, step, like, meta["checksum"])
     except Exception as error:
         raise InputError(
-            f"{Path(directory) / str(step)}: cannot be read ({_first_line(error)}); expected a "
+            f"{_whole(directory) / str(step)}: cannot be read ({_first_line(error)}); expected a "
             "whole checkpoint."
         ) from None
 
@@ -198,7 +199,7 @@ def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
 
 
 def _unwritten(manager: ocp.CheckpointManager, error: Exception) -> InputError:
-    directory = Path(manager.directory)
+    directory = epath.Path(manager.directory)
     steps = _steps(directory)
     left = f"that of step {max(steps)} is the last good one" if steps else "there is none yet"
     return InputError(
@@ -226,11 +227,19 @@ def _checksum(state: Any) -> int:
     return zlib.crc32(np.array(jax.device_get(_bit_sums(jax.tree.leaves(state)))).tobytes())
 
 
-def _steps(directory: Path) -> list[int]:
-    return [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
+def _whole(directory: str | epath.PathLike) -> epath.Path:
+    # A bucket's path is whole as it is.
+    path = epath.Path(directory)
+    return path if path.is_absolute() else path.absolute()
 
 
-def _set_aside(directory: Path, step: int, reason: str) -> None:
+def _steps(directory: epath.Path) -> list[int]:
+    # In a bucket nothing is renamed when it is whole: there is a file that says so.
+    found = [path for path in directory.glob("*") if path.name.isdecimal()]
+    return [int(path.name) for path in found if ocp.utils.is_checkpoint_finalized(path)]
+
+
+def _set_aside(directory: epath.Path, step: int, reason: str) -> None:
     print(
         f"warning: checkpoint {directory / str(step)} cannot be read, falling back to the one "
         f"before it ({reason})",
@@ -239,6 +248,17 @@ def _set_aside(directory: Path, step: int, reason: str) -> None:
     )
     if jax.process_index() == 0:
         # Renamed, not deleted: the disk may only be away for a moment.
-        (directory / str(step)).rename(directory / f"unreadable-{step}")
+        _rename(directory / str(step), directory / f"unreadable-{step}")
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
+
+
+def _rename(path: epath.Path, target: epath.Path) -> None:
+    if not is_remote(path):
+        path.rename(target)
+    elif path.is_dir():  # in a bucket there are files only, and these can be copied
+        for inside in path.iterdir():
+            _rename(inside, target / inside.name)
+        path.rmtree()
+    else:
+        target.write_bytes(path.read_bytes())

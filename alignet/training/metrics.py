@@ -12,6 +12,8 @@ from alignet import students
 from alignet.runtime import files
 from alignet.students import flops
 
+FILE = "metrics.jsonl"
+
 
 class Log:
     """Writes `metrics.jsonl` and, in `tensorboard/`, event files that need no TensorFlow.
@@ -24,7 +26,7 @@ class Log:
     """
 
     def __init__(self, folder: Path, *, done: int, writes: bool):
-        self._path, self._events = folder / "metrics.jsonl", None
+        self._path, self._events = folder / FILE, None
         if writes:
             _truncate(self._path, done)
             self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)

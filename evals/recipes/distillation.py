@@ -22,7 +22,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
 
 
 def scorer(
-    evals: Sequence[str], *, student: students.Student, data_dir: Path, cache: Path
+    evals: Sequence[str], *, student: students.Student, data_dir: Path, cache: Path | None
 ) -> Callable[[students.Params], dict[str, float]]:
     """Makes the function that `alignet.distill` calls whenever it writes a checkpoint.
 
@@ -32,7 +32,7 @@ def scorer(
       evals: names of evals of `python -m evals`.
       student: the network.
       data_dir: people's judgments, photographs.
-      cache: folder for what does not depend on the weights (labels of data sets).
+      cache: folder for what does not depend on the weights (labels of data sets); None for none.
 
     Returns:
       A function of the parameters, which gives the numbers that the report of a run begins with,
@@ -58,7 +58,8 @@ def scorer(
             for headline in scoring.QUESTIONS[name].headline(answers):
                 if measured := answers[model.name].find(headline.subset, headline.metric):
                     numbers[f"evals/{name}/{headline.name}"] = measured.value
-        scoring.finished(cache)
+        if cache is not None:
+            scoring.finished(cache)
         return numbers
 
     return score

@@ -22,12 +22,17 @@ from evals.families import listed
 from evals.pages import page, settings_figures
 from evals.pages.table import table
 from evals.recipes import photographs_scores as scores
+from evals.recipes import photographs_tables as tables
 from evals.recipes.photographs_scores import (
     ALIGNET,
     CENTRED,
+    DENSE,
+    DENSE_SHORT,
     DISTILLATION,
     ORIGINAL,
     PEOPLE_CHOOSE,
+    SAMPLED,
+    SAMPLED_SHORT,
     UD,
     VICE,
     Scores,
@@ -38,12 +43,18 @@ from evals.statistics.intervals import Measured
 
 TITLE = "AligNet on photographs: a teacher, its student, and people"
 STUDENT, TEACHER = "student", "teacher"
+BATCH = "student, all triplets in a batch"
 # What is subtracted from what, and what the former is called in a sentence.
 COMPARED = {
     STUDENT: {
         (ALIGNET, CENTRED): "the student that it was made from",
         (ALIGNET, DISTILLATION): "a student of the teacher as it is",
         (ALIGNET, UD): "UD alone",
+    },
+    BATCH: {
+        (DENSE_SHORT, SAMPLED_SHORT): "the drawn ones, {few:,} images each",
+        (DENSE, SAMPLED): "the drawn ones, {many:,} images each",
+        (DENSE_SHORT, SAMPLED): "the drawn ones, {few:,} images against {many:,}",
     },
     TEACHER: {
         (UD, ORIGINAL): "the teacher as it is",
@@ -69,11 +80,12 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     workdir = Path(workdir)
     found = {
         STUDENT: scores.student(config, workdir),
+        BATCH: scores.dense(config, workdir),
         TEACHER: scores.teacher(config, workdir),
     }
-    told = findings(found)
-    rows = {network: _rows(own) for network, own in found.items()}
-    changes = {network: _changes(own, COMPARED[network]) for network, own in found.items()}
+    told = findings(found) + batch_findings(config, found[BATCH])
+    rows = {network: tables.rows(own) for network, own in found.items()}
+    changes = {network: tables.changes(own, COMPARED[network]) for network, own in found.items()}
     about = {
         "config": config.to_dict(),
         "config_hash": stages.config_hash(config),
@@ -87,6 +99,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     }
     sections = [
         _first_section(config, found, told, rows, changes),
+        _batch_section(config, found[BATCH], rows[BATCH], changes[BATCH]),
         _teacher_section(config, found, rows, changes),
         _made_section(config, workdir),
         _provenance(about),
@@ -155,15 +168,16 @@ def findings(found: Mapping[str, Scores]) -> list[str]:
 
     def said(of: Scores, test: Test, setting: str, interval: bool = True) -> str:
         measured = of.score(test, setting)[0]
-        return _text(measured, test) if interval else _number(measured.value, test)
+        return tables.text(measured, test) if interval else tables.number(measured.value, test)
 
-    gain = _text(teacher.difference(choices, UD, ORIGINAL)[0], choices, signed=True)
+    gain = tables.text(teacher.difference(choices, UD, ORIGINAL)[0], choices, signed=True)
     sentences = [
         "Of people's choices between concepts that UD was not fitted to, the teacher answers "
         f"{said(teacher, choices, ORIGINAL)} % as they did, {said(teacher, choices, CENTRED)} % "
         f"with its mean subtracted and {said(teacher, choices, UD)} % after UD: {gain} points. "
-        f"Guessing gives {_number(choices.chance, choices)} %; VICE, which was fitted to people's "
-        f"choices between these very concepts, gives {said(teacher, choices, VICE, False)} %.",
+        f"Guessing gives {tables.number(choices.chance, choices)} %; VICE, which was fitted to "
+        "people's choices between these very concepts, gives "
+        f"{said(teacher, choices, VICE, False)} %.",
         f"The student answers {said(student, own, ORIGINAL)} % as it is, and "
         f"{said(student, own, CENTRED)} % with the mean of its read-out subtracted, from which "
         f"distillation starts. Students of the teacher as it is answer "
@@ -172,86 +186,39 @@ def findings(found: Mapping[str, Scores]) -> list[str]:
         f"{said(student, own, VICE, False)} % of the same choices.",
     ]
     for (first, second), words in COMPARED[STUDENT].items():
-        sentences.append(f"{first} against {words}: {_verdicts(student, first, second)}.")
-    words = _verdicts(teacher, UD, ORIGINAL)
+        sentences.append(f"{first} against {words}: {tables.verdicts(student, first, second)}.")
+    words = tables.verdicts(teacher, UD, ORIGINAL)
     return [*sentences, f"UD against the teacher as it is: {words}."]
 
 
-def _verdicts(found: Scores, first: str, second: str) -> str:
-    """Tests on which the first is better, or worse, or on which neither is shown."""
-    better, worse, unclear = [], [], []
-    for test in found.tests:
-        measured = found.difference(test, first, second)[0]
-        unit = " points" if test.percent else ""
-        text = f"{test.name} ({_text(measured, test, signed=True)}{unit})"
-        if measured.low > 0 or measured.high < 0:
-            (better if measured.low > 0 else worse).append(text)
-        else:
-            unclear.append(test.name)
-    if not better and not worse:
-        return "no difference is shown on any test"
-    verdicts = {"better on": better, "worse on": worse, "no difference is shown on": unclear}
-    return "; ".join(f"{verdict} {listed(on)}" for verdict, on in verdicts.items() if on)
-
-
-def _text(measured: Measured, test: Test, *, signed: bool = False) -> str:
-    value, low, high = (_number(end, test, signed=signed) for end in measured[:3])
-    return f"{value} [{low},\u00a0{high}]"
-
-
-def _number(value: float, test: Test, *, signed: bool = False) -> str:
-    """A share in %, a correlation without the leading zero."""
-    share, correlation = (f"{'+' if signed else ''}z.{digits}f" for digits in (1, 3))
-    if test.percent:
-        return format(100 * value, share).replace("-", "−")
-    return format(value, correlation).replace("0.", ".").replace("-", "−")
+def batch_findings(config: ml_collections.ConfigDict, found: Scores) -> list[str]:
+    """Whether all triplets in a batch save images, in words."""
+    n = 3 * config.distill.batch_size
+    few, many = n * config.short_steps, n * config.distill.steps
+    return [
+        f"All triplets in a batch against {words.format(few=few, many=many)}: "
+        f"{tables.verdicts(found, first, second)}."
+        for (first, second), words in COMPARED[BATCH].items()
+    ]
 
 
 ########################################## Sections ##########################################
 
 
-def _rows(found: Scores) -> list[dict[str, str]]:
-    """A row a test, a column a setting."""
-    shown = [setting for setting in found.settings if setting != VICE]
-    return [
-        {"": _titled(test)}
-        | {setting: _text(found.score(test, setting)[0], test) for setting in shown}
-        for test in found.tests
-    ]
-
-
-def _changes(found: Scores, compared: Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
-    return [
-        {"": _titled(test)}
-        | {
-            f"{first} − {second}": _text(
-                found.difference(test, first, second)[0], test, signed=True
-            )
-            for first, second in compared
-        }
-        for test in found.tests
-    ]
-
-
-def _scaled(measured: Measured, test: Test) -> Measured:
-    """A share in %."""
-    factor = 100 if test.percent else 1
-    return Measured(*(factor * end for end in measured[:3]), measured.n)
-
-
-def _titled(test: Test) -> str:
-    return f"{test.name}\u00a0({'%' if test.percent else 'ρ'})"
-
-
 def _pictures(found: Scores, trainings: str) -> settings_figures.Figure:
     panels: dict[str, dict[str, tuple[Measured, list[float]]]] = {}
     for test in found.tests:
-        panels[_titled(test)] = panel = {}
+        panels[tables.titled(test)] = panel = {}
         for setting in test.units:
             overall, each = found.score(test, setting)
             shown = each if setting in found.repeated else []
-            panel[setting] = (_scaled(overall, test), [_scaled(one, test).value for one in shown])
-    chance = {_titled(test): test.chance * (100 if test.percent else 1) for test in found.tests}
+            panel[setting] = (
+                tables.scaled(overall, test),
+                [tables.scaled(one, test).value for one in shown],
+            )
+    chance = {
+        tables.titled(test): test.chance * (100 if test.percent else 1) for test in found.tests
+    }
     return settings_figures.scores(panels, chance=chance, trainings=trainings)
 
 
@@ -267,7 +234,7 @@ def _first_section(
     panels: dict[str, dict[str, dict[str, Measured]]] = {}
     for test in student.tests:
         panels.setdefault(units[test.percent], {})[test.name] = {
-            f"{first} − {second}": _scaled(student.difference(test, first, second)[0], test)
+            f"{first} − {second}": tables.scaled(student.difference(test, first, second)[0], test)
             for first, second in COMPARED[STUDENT]
         }
     k = config.n_students
@@ -279,7 +246,7 @@ def _first_section(
             page.Table(
                 rows[STUDENT],
                 f"The student in every setting: means over {k} splits of the concepts, for each of "
-                "which UD was fitted and two students were trained. Choices are those between "
+                "which UD was fitted and students were trained. Choices are those between "
                 "concepts that a split holds out; correlations are Spearman's, between the "
                 "similarities of all pairs of photographs by the Pearson kernel and people's. Of "
                 f"CIFAR-100 {config.cifar.images_per_class} test photographs a class are used: "
@@ -299,6 +266,28 @@ def _first_section(
                 _pictures(student, "a split's own"),
                 "All scores of the student, and VICE on the same choices.",
             ),
+        ],
+    )
+
+
+def _batch_section(
+    config: ml_collections.ConfigDict,
+    found: Scores,
+    rows: Sequence[Mapping[str, str]],
+    changes: Sequence[Mapping[str, str]],
+) -> page.Section:
+    n = 3 * config.distill.batch_size
+    return page.Section(
+        "All triplets in a batch",
+        [
+            "AligNet's students answer the triplets that were drawn: three pairs a triplet. Others "
+            "answer these and all triplets that a pair of them makes with another image of the "
+            f"batch, {n} images, which takes no further passes. Short: after "
+            f"{config.short_steps} steps, {n * config.short_steps:,} images; else after "
+            f"{config.distill.steps}, {n * config.distill.steps:,} images.",
+            *batch_findings(config, found),
+            page.Table(rows, "Students by drawn and by all triplets, as the table above."),
+            page.Table(changes, "Differences by the same items and splits."),
         ],
     )
 
@@ -358,7 +347,7 @@ def _made_section(config: ml_collections.ConfigDict, workdir: Path) -> page.Sect
 def _learnt(config: ml_collections.ConfigDict, workdir: Path) -> list[dict[str, Any]]:
     rows = []
     for place in range(config.n_students):
-        for name in (photographs.DISTILLED, photographs.ALIGNED):
+        for name in photographs.STUDENTS:
             path = workdir / f"split{place}" / f"{name}.metrics.jsonl"
             if path.is_file():
                 lines = path.read_text(encoding="utf-8").splitlines()
@@ -367,7 +356,7 @@ def _learnt(config: ml_collections.ConfigDict, workdir: Path) -> list[dict[str, 
                 rows.append(
                     {
                         "split": str(place),
-                        "teacher": "aligned" if name == photographs.ALIGNED else "as it is",
+                        "student": name.replace("_", ", "),
                         "first": float(np.mean(agreement[:quarter])),
                         "last": float(np.mean(agreement[-quarter:])),
                     }

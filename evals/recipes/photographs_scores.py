@@ -44,6 +44,9 @@ from evals.statistics.intervals import Measured
 # Settings, as papers and tables call them; VICE is people's own measure of the same concepts.
 ORIGINAL, CENTRED = "original", "mean subtracted"
 DISTILLATION, UD, ALIGNET, VICE = "distillation", "UD", "AligNet", "VICE"
+# Students of the aligned teacher by the triplets that were drawn, or by all in a batch, too.
+SAMPLED, DENSE = "drawn triplets", "all triplets"
+SAMPLED_SHORT, DENSE_SHORT = f"{SAMPLED}, short", f"{DENSE}, short"
 PEOPLE_CHOOSE, VICE_CHOOSES = "people's choices", "VICE's choices"
 # Eval, subset and what it is called here.
 JUDGED = (
@@ -109,26 +112,43 @@ def _share(measured: Measured, test: Test) -> Measured:
 
 def student(config: ml_collections.ConfigDict, workdir: Path) -> Scores:
     """Scores the student in all settings, on the splits that students were trained for."""
-    splits = [workdir / f"split{i}" for i in range(config.n_students)]
-    cache = workdir / "evals" / "embeddings"
-
-    def subject(weights: Path, ud: Path | None = None) -> Subject:
-        # Those of different splits have the same name.
-        folder = cache / weights.parent.name if weights.parent in splits else cache
-        network = networks.from_checkpoint(weights, cache=folder, transform=ud)
-        inputs = {"weights": weights} | ({"ud": ud} if ud else {})
-        name = (ud or weights).relative_to(workdir).with_suffix("").as_posix()
-        return Subject(name, network, network, inputs)
-
     original = workdir / "student.npz"
+    splits = [workdir / f"split{i}" for i in range(config.n_students)]
     subjects = {
-        ORIGINAL: [subject(original)],
-        CENTRED: [subject(workdir / "student_centred.npz")],
-        DISTILLATION: [subject(split / f"{photographs.DISTILLED}.npz") for split in splits],
-        UD: [subject(original, split / "ud_student.npz") for split in splits],
-        ALIGNET: [subject(split / f"{photographs.ALIGNED}.npz") for split in splits],
+        ORIGINAL: [_student(workdir, original)],
+        CENTRED: [_student(workdir, workdir / "student_centred.npz")],
+        DISTILLATION: _trained(config, workdir, photographs.DISTILLED),
+        UD: [_student(workdir, original, split / "ud_student.npz") for split in splits],
+        ALIGNET: _trained(config, workdir, photographs.ALIGNED),
     }
     return _score(config, workdir, subjects, config.splits[: config.n_students])
+
+
+def dense(config: ml_collections.ConfigDict, workdir: Path) -> Scores:
+    """Scores students by drawn and by all triplets, after all steps and after few."""
+    names = {
+        SAMPLED_SHORT: photographs.ALIGNED_SHORT,
+        DENSE_SHORT: photographs.DENSE_SHORT,
+        SAMPLED: photographs.ALIGNED,
+        DENSE: photographs.DENSE,
+    }
+    subjects = {setting: _trained(config, workdir, name) for setting, name in names.items()}
+    start = {CENTRED: [_student(workdir, workdir / "student_centred.npz")]}
+    return _score(config, workdir, start | subjects, config.splits[: config.n_students])
+
+
+def _trained(config: ml_collections.ConfigDict, workdir: Path, name: str) -> list[Subject]:
+    splits = range(config.n_students)
+    return [_student(workdir, workdir / f"split{i}" / f"{name}.npz") for i in splits]
+
+
+def _student(workdir: Path, weights: Path, ud: Path | None = None) -> Subject:
+    # Those of different splits have the same name.
+    cache = workdir / "evals" / "embeddings" / weights.parent.relative_to(workdir)
+    network = networks.from_checkpoint(weights, cache=cache, transform=ud)
+    inputs = {"weights": weights} | ({"ud": ud} if ud else {})
+    name = (ud or weights).relative_to(workdir).with_suffix("").as_posix()
+    return Subject(name, network, network, inputs)
 
 
 def teacher(config: ml_collections.ConfigDict, workdir: Path) -> Scores:
