@@ -1,6 +1,6 @@
 """What an evaluation leaves in its folder: results, tables, a page with figures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alignet.runtime import files
@@ -40,12 +40,13 @@ def write_run(out: Path, run: Run, *, called: str) -> str:
     return text
 
 
-def write_comparison(out: Path, finished: Mapping[str, Run]) -> str:
+def write_comparison(out: Path, finished: Mapping[str, Run], *, remarks: Sequence[str] = ()) -> str:
     """Compares finished runs and writes what was found.
 
     Args:
       out: folder of the comparison.
       finished: the runs by label, the first being the baseline; see `runs.load_labelled`.
+      remarks: what one has to know of how the settings were made, to read their scores.
 
     Returns:
       The text for the terminal.
@@ -58,18 +59,19 @@ def write_comparison(out: Path, finished: Mapping[str, Run]) -> str:
     results = {
         "runs": {label: dict(run.about) for label, run in finished.items()},
         "differences": [dict(zip(columns, row, strict=True)) for row in found.differences],
-        "notes": list(found.notes),
+        "notes": [*remarks, *found.notes],
     }
     runs.write_csv(out / report.DIFFERENCES, columns, found.differences)
     files.write_json(out / runs.RESULTS, results)
-    made = [report.provenance(run, label) for label, run in finished.items()]
+    made = [page.Section("What the settings have seen", list(remarks))] if remarks else []
+    made += [report.provenance(run, label) for label, run in finished.items()]
     title = _title(", ".join(finished), *(run.answers for run in finished.values()))
     page.write_page(out / REPORT, title, [*found.sections, *made])
     page.write_figures(out / FIGURES, [*found.sections, *made])
     hashes = ", ".join(f"{label} {run.about['config_hash']}" for label, run in finished.items())
     about = f"95 % intervals in brackets; settings {hashes}."
     shown = [table(found.rows), ""] if found.rows else []
-    return "\n".join([*shown, *found.sentences, *found.notes, about])
+    return "\n".join([*shown, *found.sentences, *remarks, *found.notes, about])
 
 
 def places(out: Path) -> str:

@@ -122,7 +122,7 @@ def test_a_run_in_a_bucket_is_killed_and_goes_on_to_the_same_bits(
     assert not (run / "student.npz").exists()
     status, out, err = finished(bucket, options, run)
     assert status == 0 and re.search("distill: resuming after step [12]00 of 400", err), err
-    assert "gs://bucket/killed/student.npz: the aligned student" in out
+    assert "gs://bucket/killed/student.npz: the trained student" in out
     for name in ("student.npz", "best.npz"):
         assert (run / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
     logged, wanted = (

@@ -83,7 +83,7 @@ def run(
         if is_remote(workdir):
             score = "copy student.npz here, then python -m evals --checkpoint=student.npz …"
         print(
-            f"{workdir}/student.npz: the aligned student; curves in {workdir}, for "
+            f"{workdir}/student.npz: the trained student; curves in {workdir}, for "
             f"`tensorboard --logdir={workdir}`.\nIs it more human? {score}"
         )
 

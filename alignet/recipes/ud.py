@@ -39,7 +39,7 @@ def embed_objects(
     """
     data_dir = human_side.data_dir(people)
     if people.embeddings:
-        return data_dir / people.embeddings
+        return embedded_objects(people, workdir)
     ids = object_ids(data_dir)
     if ids is None:
         raise InputError(
@@ -65,7 +65,15 @@ def embed_objects(
 
     named = {"objects": ids.tolist()}
     inputs = {"photographs": found}
-    return stages.run(workdir / "objects.npz", step, config=named, inputs=inputs)
+    out = embedded_objects(people, workdir)
+    return stages.run(out, step, config=named, inputs=inputs)
+
+
+def embedded_objects(people: ml_collections.ConfigDict, workdir: Path) -> Path:
+    """Where `embed_objects` puts them, or finds them."""
+    if people.embeddings:
+        return human_side.data_dir(people) / people.embeddings
+    return workdir / "objects.npz"
 
 
 def fit(people: ml_collections.ConfigDict, workdir: Path, objects: Path) -> Path:

@@ -9,12 +9,14 @@ Every artifact lies where the command that makes it alone would expect it:
     WORKDIR/report.html, results.json, …    what `python -m evals compare` makes of them
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import ml_collections
 
-from alignet import human_side, students
+from alignet import cross_validation, human_side, students
+from alignet import triplets as kernels
 from alignet.errors import InputError
 from alignet.recipes import distillation, ud
 from alignet.runtime import stages
@@ -24,6 +26,7 @@ from evals.answers import HUMAN, VISION
 from evals.models import Model
 from evals.options import Options
 from evals.recipes import distillation as with_evals
+from evals.recipes import human_scores
 from evals.runs import Run
 
 # As in the paper, by folder.
@@ -72,7 +75,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
         model = networks.from_checkpoint(weights, cache=cache / name, transform=ud_file)
         finished[LABELS[name]] = _score(config, workdir / "evals" / name, LABELS[name], model)
     output.clear(workdir)
-    print(output.write_comparison(workdir, finished), output.places(workdir), sep="\n", flush=True)
+    text = output.write_comparison(workdir, finished, remarks=_remarks(config, workdir, finished))
+    print(text, output.places(workdir), sep="\n", flush=True)
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
@@ -118,6 +122,35 @@ def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, P
     )
     fitted = Path(config.ud_file) if config.ud_file else ud.fit(config.people, human, objects)
     return original, fitted
+
+
+def _remarks(
+    config: ml_collections.ConfigDict, workdir: Path, finished: Mapping[str, Run]
+) -> list[str]:
+    """On THINGS, UD and the aligned teacher are scored on what they were fitted to."""
+    if not any("things" in run.answers for run in finished.values()):
+        return []
+    remark = (
+        "On THINGS, UD is scored on choices between objects that it was fitted to, unless it was "
+        "made of others, and AligNet's teacher knows them, too: there, as in the paper, their "
+        "scores say as much of the fit as of what was learnt."
+    )
+    if config.ud_file:
+        return [remark]
+    people, human = config.people, workdir / "human"
+    objects = ud.embedded_objects(people, human)
+    x = human_side.object_embeddings(objects, data_dir=human_side.data_dir(people)).matrix
+    unseen = human_scores.held_out_objects(people, human, len(x))
+    folds = cross_validation.load_cross_validation(human / "ud.npz")
+    before = kernels.gather_similarities(kernels.similarity_matrix(x), unseen.triplets)
+    original, fitted = (
+        "{:.1%} [{:.1%}, {:.1%}]".format(*human_scores.accuracy(s)[:3])
+        for s in (before, human_scores.ud_similarities(folds, x, unseen))
+    )
+    return [
+        f"{remark} Of the {len(unseen.triplets):,} choices between objects of one fold, the "
+        f"student as it is makes {original}, and UD fitted without that fold {fitted}."
+    ]
 
 
 def _score(config: ml_collections.ConfigDict, folder: Path, label: str, model: Model) -> Run:
