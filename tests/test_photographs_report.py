@@ -342,7 +342,7 @@ def test_what_the_recipe_makes_is_scored(tmp_path, capsys):
     others.mkdir()
     for i in range(12):
         pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), np.uint8)
-        Image.fromarray(pixels).save(others / f"{i}.png")
+        Image.fromarray(pixels).save(others / f"{CLASSES[NAMES[i]]}_{i}.png")
     config.others.path, config.student.layer = "others", 0
     config.splits, config.n_students = SPLITS[:2], 2
     config.ud.lambdas, config.ud.max_iterations, config.ud.n_folds = (1.0, 0.1), 20, 2

@@ -5,7 +5,7 @@ The photographs of THINGS need a licence; those of the same kinds of things can 
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from alignet.errors import Absent, InputError
 
 MAPPING = Path("imagenet", "DERIVED_things_to_ilsvrc.csv")
 FOLDER = Path("images", "imagenet_sample_1000")
+ANNOTATIONS = "val_annotations.txt"
 COLUMNS = ("uniqueID", "ilsvrc_exact", "ilsvrc_hyponyms")
 
 
@@ -68,6 +69,36 @@ def class_of(name: str) -> str:
     ['n02666196', 'n02666196', 'n02666196']
     """
     return re.split("[/_]", name, maxsplit=1)[0]
+
+
+def photograph_classes(folder: Path, names: Sequence[str]) -> list[str]:
+    """The WordNet id of every photograph in a folder.
+
+    Args:
+      folder: of photographs. With a `val_annotations.txt`, as Tiny ImageNet's validation set has
+        one, this tells the class of each file; without it, the names begin with it.
+      names: of the photographs, their paths in the folder without the suffix.
+
+    Raises:
+      InputError: the class of a photograph is not known.
+    """
+    known = {}
+    for table in annotations(folder):
+        rows = (line.split("\t") for line in table.read_text(encoding="utf-8").splitlines())
+        known |= {Path(row[0]).stem: row[1] for row in rows if len(row) > 1}
+    classes = [known.get(Path(name).name) if known else class_of(name) for name in names]
+    for name, wnid in zip(names, classes, strict=True):
+        if wnid is None or not re.fullmatch(r"n\d{8}", wnid):
+            raise InputError(
+                f"{folder}: the class of {name} is not known; expected names that begin with a "
+                f"WordNet id (n01440764/…), or {ANNOTATIONS} with a file's name and id in each row."
+            )
+    return classes
+
+
+def annotations(folder: Path) -> list[Path]:
+    """The files that tell the classes of photographs in a folder."""
+    return sorted(folder.rglob(ANNOTATIONS))
 
 
 def concept_rows(concepts: Mapping[str, tuple[str, ...]], photographs: Embeddings) -> Embeddings:

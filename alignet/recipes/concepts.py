@@ -1,10 +1,10 @@
 """Concepts of people's choices that photographs show: their groups, and what is held out of them.
 
-Photographs stand in two folders, of classes that are known and of others, and are called
-folder/name; those of a concept are the photographs of its classes.
+Photographs stand in two folders, a sample of all classes and others, and are called folder/name;
+those of a concept are the photographs of its classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ml_collections
@@ -14,7 +14,7 @@ from jaxtyping import Int
 from alignet.data import things_choices, things_photographs
 from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
 from alignet.data.human import ORDER_FILES, object_ids
-from alignet.data.things_photographs import class_of
+from alignet.data.things_photographs import class_of, photograph_classes
 from alignet.errors import InputError
 from alignet.runtime import files, stages
 
@@ -107,6 +107,7 @@ def leave_out(
     concepts: Path,
     held_out: Sequence[int],
     data_dir: Path,
+    folders: Mapping[str, Path],
 ) -> Path:
     """Labels held-out concepts' photographs −1, from which no triplets are drawn."""
 
@@ -115,11 +116,12 @@ def leave_out(
         names, groups, _ = load_concepts(concepts)
         of = classes_of(concepts, data_dir)
         hidden = {c for concept in names[np.isin(groups, held_out)].tolist() for c in of[concept]}
-        ids = load_embeddings(embeddings).ids.tolist()
-        left_out = [
-            folder == LABELLED and class_of(photograph) in hidden
-            for folder, _, photograph in (one.partition("/") for one in ids)
-        ]
+        shown = [one.partition("/")[::2] for one in load_embeddings(embeddings).ids.tolist()]
+        left_out = np.zeros(len(shown), bool)
+        for folder, path in folders.items():
+            rows = [row for row, (of_folder, _) in enumerate(shown) if of_folder == folder]
+            found = photograph_classes(path, [shown[row][1] for row in rows])
+            left_out[rows] = [wnid in hidden for wnid in found]
         files.write_npz(out, labels=np.where(left_out, -1, clusters))
 
     inputs = {
@@ -128,6 +130,8 @@ def leave_out(
         "concepts": concepts,
         "mapping": data_dir / things_photographs.MAPPING,
     }
+    tables = [table for path in folders.values() for table in things_photographs.annotations(path)]
+    inputs |= {f"classes {number}": table for number, table in enumerate(tables)}
     settings = {"held_out": list(held_out)}
     return stages.run(workdir / f"{name}.npz", step, config=settings, inputs=inputs)
 

@@ -111,6 +111,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
                 concepts=concepts,
                 held_out=held_out,
                 data_dir=data_dir,
+                folders=folders,
             )
             triplets = student_side.draw_triplets(
                 _with_seed(config.sampling, number),
@@ -138,7 +139,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
 def photographs(
     config: ml_collections.ConfigDict, workdir: Path, data_dir: Path
 ) -> dict[str, Path]:
-    """Folders of those whose classes are known, and of others: some of those in an archive."""
+    """Folders of a sample of all classes, and of others: some of those in an archive."""
     others = archive = data_dir / config.others.path
 
     def step(out: Path, _: Path) -> None:
