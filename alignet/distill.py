@@ -113,8 +113,10 @@ def distill(
         batch_size=config.batch_size,
         part=jax.process_index(),
         parts=jax.process_count(),
+        accumulate=config.accumulate,
     )
-    training = load(triplets, seed=config.seed, teacher_z=teacher_z if config.dense else None)
+    teacher_z = teacher_z if config.dense else None
+    training = load(triplets, seed=config.seed, teacher_z=teacher_z)
 
     def on_devices(batch: Batch) -> dict[str, jax.Array]:
         parts = jax.tree.map(lambda x: x.reshape(config.accumulate, -1, *x.shape[1:]), batch)
@@ -124,7 +126,7 @@ def distill(
     compute = students.Compute(config.dtype, config.scan, config.remat)
     laid_out = layouts.to_scan(params) if compute.scan else params
     state, shardings = optimizer.initial_state(config, laid_out, mesh)
-    identity = checks.identity(config, student, params, images, triplets)
+    identity = checks.identity(config, student, params, images, triplets, validation, teacher_z)
     saved = folder.path / "checkpoints"
     found = checkpoints.restore_latest(saved, state, meta=identity, force=config.force)
     done, state = found if found else (0, state)
@@ -151,8 +153,6 @@ def distill(
             current = state.get("ema", state["params"])
             found = validate(current, (on_devices(batch) for batch in batches))
             measured |= {f"validation/{name}": value for name, value in found.items()}
-        if evaluate is not None:
-            measured |= evaluate(on_host(state))
         return measured
 
     ############################## Training ##############################
@@ -163,6 +163,7 @@ def distill(
     if first:
         folder.fetch(metrics.FILE)
     with (
+        folder,
         contextlib.closing(metrics.Log(folder.here, done=done, writes=first)) as log,
         contextlib.closing(stream(training, steps, workers=config.workers)) as batches,
         Preemption() as preemption,
@@ -187,14 +188,23 @@ def distill(
             running.clear()
             values |= {"lr": float(schedule(step - 1))} | speed.measure(step)
             bar.set_postfix_str(metrics.summary(values), refresh=False)
+            failed = None
             if whole:
                 values |= measure(state)
+                # What goes wrong with evals may not cost the steps since the last checkpoint.
+                try:
+                    values |= {} if evaluate is None else evaluate(on_host(state))
+                except Exception as error:
+                    failed = error
             log.write(step, values)
+            folder.publish(seldom=not (preempted or whole))
             if preempted or whole:
-                folder.publish()
                 loss = values.get("validation/loss")
                 checkpoints.save(kept, step, state, identity, loss=loss)
                 speed.start(step)
+            if failed is not None:
+                checkpoints.finish(kept)
+                raise failed
             if preempted and step < config.steps:
                 checkpoints.finish(kept)
                 raise Preempted(
@@ -209,11 +219,11 @@ def distill(
 
     ############################## Result ##############################
     params = on_host(state)
-    if best is not None:
-        of_best = on_host(checkpoints.restore(saved, best, state))
-        _save(folder.here / "best.npz", student, of_best)
-    _save(folder.here / "student.npz", student, params)
-    folder.publish()
+    with folder:
+        _save(folder.here / "student.npz", student, params)
+        if best is not None:
+            of_best = on_host(checkpoints.restore(saved, best, state))
+            _save(folder.here / "best.npz", student, of_best)
     return params
 
 

@@ -21,12 +21,12 @@ class Split(NamedTuple):
     held_out: np.ndarray
 
 
-def data_dir(config: ml_collections.ConfigDict) -> Path:
-    """The folder of public data that the configuration names."""
+def data_dir(config: ml_collections.ConfigDict, option: str = "config.data_dir") -> Path:
+    """The folder of public data that the configuration names, by the option that errors tell."""
     if not config.data_dir:
         raise InputError(
-            "config.data_dir is empty; expected the folder with things/triplets.txt, as in "
-            "--config.data_dir=/path/to/data (README.md says how to get the data)."
+            f"{option} is empty; expected the folder with things/triplets.txt, as in "
+            f"--{option}=/path/to/data (README.md says how to get the data)."
         )
     folder = Path(config.data_dir)
     if not folder.is_dir():

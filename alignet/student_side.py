@@ -125,7 +125,8 @@ def draw_triplets(
       embeddings: the teacher's.
       labels: an `.npz` with `labels`, the cluster or class of every image; None draws any three
         images.
-      validation: whether to write those for validation instead of those for training.
+      validation: whether to write those for validation instead of those for training, which do not
+        depend on n_validation.
 
     Raises:
       InputError: there are fewer images than n_images, or not one label an image.
@@ -152,7 +153,7 @@ def draw_triplets(
             scheme,
             groups,
             config.n_triplets,
-            n_validation=config.get("n_validation", 0),
+            n_validation=config.get("n_validation", 0) if validation else 0,
             by_size=config.get("by_size", False),
             seed=config.seed,
         )
@@ -160,7 +161,9 @@ def draw_triplets(
         write_triplets(out, ids, *sampling.soft_answers(z, chosen))
 
     inputs = {"embeddings": embeddings} | ({} if labels is None else {"labels": labels})
-    settings = {"sampling": config, "validation": True} if validation else config
+    settings = {key: value for key, value in config.items() if key != "n_validation"}
+    if validation:
+        settings = {"sampling": config, "validation": True}
     return stages.run(workdir / f"{name}.npz", step, config=settings, inputs=inputs)
 
 

@@ -16,6 +16,7 @@ the batch, --config.distill.remat=True recomputes activations.
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -48,9 +49,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.distill.tau_student = 100.0  # paper 4.1
     config.distill.dense = False  # ours: also all triplets within a batch
     config.distill.pull = 1.0  # official code
-    config.distill.grad_clip = None  # official code
+    config.distill.grad_clip = config_dict.placeholder(float)  # none; official code
     config.distill.accumulate = 1
-    config.distill.ema = None  # official code: none
+    config.distill.ema = config_dict.placeholder(float)  # none; official code
     config.distill.read_out = "pre_logits"  # paper; official code: triplet_head
     config.distill.dtype = "bfloat16"  # of activations; parameters are float32; ours
     config.distill.scan = True  # one compiled block in a loop; ours

@@ -8,7 +8,8 @@ r"""Any student in four settings: does AligNet help, and is it the alignment tha
 
 The student as it is, distilled from the teacher without alignment, transformed by UD alone, and
 distilled from the aligned teacher, by the official recipe (configs/distill_siglip_b16.py); then all
-evals whose data are there, and a comparison in the layout of Tables 1 to 3 of paper 002. DATASET is
+evals whose data are there, and a comparison in the layout of Tables 1 to 3 of paper 002. On THINGS,
+to whose choices it is fitted, UD is scored by folds of the objects instead. DATASET is
 a folder of configs/alignet_dataset.py, run twice, the second time with
 --config.transform=untransformed.
 Hardware: that of two runs of configs/distill_siglip_b16.py. Cut off, the same command goes on. On a

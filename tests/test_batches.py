@@ -104,6 +104,14 @@ def test_processes_share_a_batch_out():
     assert_equal(joined, whole)
 
 
+def test_the_pieces_of_a_batch_are_the_same_in_however_many_processes():
+    whole = make(pixels(), accumulate=2)(5)
+    parts = [make(pixels(), part=part, parts=2, accumulate=2)(5) for part in range(2)]
+    for piece in range(2):
+        found = np.concatenate([np.split(part["teacher"], 2)[piece] for part in parts])
+        np.testing.assert_array_equal(found, np.split(whole["teacher"], 2)[piece])
+
+
 def test_validation_goes_through_once_and_fills_up_with_nothing():
     load = make(pixels(), seed=None)
     assert len(load) == 3

@@ -108,6 +108,36 @@ def test_two_processes_stop_at_the_same_step_when_one_is_preempted(one, tmp_path
     assert_same_training(one, tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_two_processes_fall_back_together_from_a_checkpoint_that_one_of_them_cannot_read(
+    one, tmp_path
+):
+    """What is damaged is the part of the second process, and the first finds out for both."""
+    workdir = tmp_path / "run"
+    finish(*two_processes(workdir, fsdp=0))
+    (workdir / "student.npz").unlink()
+    for file in (workdir / "checkpoints" / "20" / "state").rglob("*"):
+        if file.is_file() and file.stat().st_size > 2000:
+            os.truncate(file, file.stat().st_size // 2)
+    outputs = finish(*two_processes(workdir, fsdp=0))
+    assert "20 cannot be read, falling back to the one before it" in outputs[0]
+    assert all("resuming after step 10 of 20" in output for output in outputs), outputs
+    assert (workdir / "checkpoints" / "unreadable-20").is_dir()
+    assert_same_training(one, workdir)
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_together_what_is_of_another_run(tmp_path):
+    workdir = tmp_path / "run"
+    finish(*two_processes(workdir, fsdp=0))
+    processes = two_processes(workdir, fsdp=0, peak_lr=0.5)
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert all(process.returncode != 0 for process in processes)
+    assert "a checkpoint of another run (config.peak_lr was" in outputs[0]
+    assert "refused, as the first process says" in outputs[1]
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"10", "20"}
+
+
 def test_parameters_are_cut_over_the_devices():
     code = (
         "import jax, numpy as np\n"

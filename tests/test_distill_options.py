@@ -3,19 +3,24 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from alignet import distill, students
 from alignet.data.alignet_triplets import AligNetTriplets
+from alignet.data.images import open_source
 from alignet.errors import InputError, Preempted
+from alignet.runtime import checkpoints
 from alignet.training import batches
 from tests import distill_case as case
 from tests.test_distill import assert_same, metrics
@@ -63,6 +68,27 @@ def test_sigterm_saves_and_the_same_command_goes_on(plain, tmp_path, monkeypatch
     assert not (tmp_path / "student.npz").exists()
     monkeypatch.setattr(batches, "batch_rows", batch_rows)
     assert_same(case.run(tmp_path), plain[1])
+
+
+def test_sigterm_to_all_processes_leaves_the_workers_to_finish(tmp_path):
+    """As schedulers send it: the batches that are still needed come from the workers."""
+    config = json.dumps({"steps": 100_000, "workers": 2, "checkpoint_every": 90_000})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.distill_case", str(tmp_path / "run"), "--config", config],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "run" / "metrics.jsonl").exists() or len(metrics(tmp_path / "run")) < 5:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0 and "stopped by SIGTERM after step" in said, said
+    assert any(path.name.isdecimal() for path in (tmp_path / "run" / "checkpoints").iterdir())
 
 
 @pytest.mark.slow
@@ -113,6 +139,61 @@ def test_another_configuration_goes_on_only_if_forced(plain, tmp_path, capsys):
 
 
 # --- what is measured ---
+
+
+def test_force_does_not_set_aside_what_has_other_arrays(plain, tmp_path):
+    shutil.copytree(plain[0], tmp_path / "run")
+    with pytest.raises(InputError, match=r"cannot be gone on from by force \(config.ema was None"):
+        case.run(tmp_path / "run", ema=0.9, force=True)
+    assert not list((tmp_path / "run" / "checkpoints").glob("unreadable-*"))
+
+
+def test_another_teacher_or_other_validation_is_another_run(tmp_path):
+    given = {"teacher_z": embeddings(), "validation": held_out()}
+    case.run(tmp_path, dense=True, steps=4, more=given)
+    other = held_out()
+    other = other._replace(similarities=other.similarities[::-1])
+    for name, changes in {
+        "teacher": {"teacher_z": embeddings() + 1},
+        "validation": {"validation": other},
+    }.items():
+        with pytest.raises(InputError, match=rf"another run \(other {name}\)"):
+            case.run(tmp_path, dense=True, steps=4, more=given | changes)
+
+
+def test_images_that_were_copied_anew_are_the_same_images(tmp_path):
+    for copy in ("one", "other"):
+        pixels, _ = case.data()
+        for i, picture in enumerate(pixels):
+            path = tmp_path / copy / f"{i:02}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(path)
+            os.utime(path, ns=(i, len(copy)))
+    case.run(tmp_path / "run", steps=4, more={"images": open_source(tmp_path / "one")})
+    case.run(tmp_path / "run", steps=4, more={"images": open_source(tmp_path / "other")})
+    Image.fromarray(255 - pixels[0]).save(tmp_path / "other" / "00.png")
+    with pytest.raises(InputError, match="another run"):
+        case.run(tmp_path / "run", steps=4, more={"images": open_source(tmp_path / "other")})
+
+
+def test_evals_that_fail_cost_no_step(plain, tmp_path):
+    def evaluate(params):
+        raise InputError("DATA/things: no such folder")
+
+    with pytest.raises(InputError, match="DATA/things: no such folder"):
+        case.run(tmp_path, more={"evaluate": evaluate})
+    assert (tmp_path / "checkpoints" / "5").is_dir() and metrics(tmp_path)[-1]["step"] == 5
+    assert_same(case.run(tmp_path), plain[1])
+
+
+def test_the_result_does_not_depend_on_whether_the_best_can_be_read(tmp_path, monkeypatch):
+    def restore(*_):
+        raise InputError("5: cannot be read")
+
+    monkeypatch.setattr(checkpoints, "restore", restore)
+    with pytest.raises(InputError, match="5: cannot be read"):
+        case.run(tmp_path, more={"validation": held_out()})
+    assert (tmp_path / "student.npz").is_file()
 
 
 def test_the_best_checkpoint_by_validation_is_kept(tmp_path):

@@ -13,7 +13,7 @@ from alignet.recipes import alignet_dataset
 from configs import four_way as recipe
 from evals import __main__ as command
 from evals.recipes import four_way
-from tests import command_case, recipes_case
+from tests import command_case, judgments_case, recipes_case
 
 SETTINGS = ("original", "distillation", "UD", "AligNet")
 
@@ -24,14 +24,17 @@ def made(tmp_path_factory):
     folder = recipes_case.write(tmp_path_factory.mktemp("made"))
     config = recipes_case.dataset(folder, transform="untransformed")
     alignet_dataset.run(config, folder / "dataset")
-    recipes_case.write_photographs(command_case.write_data(folder / "data"))
+    data = command_case.write_data(folder / "data")
+    recipes_case.write_photographs(data)
+    pixels = np.random.default_rng(2).integers(0, 256, (12, 20, 20, 3), np.uint8)
+    judgments_case.write_kriegeskorte92(data, judgments_case.distances(n=12), pixels)
     return folder
 
 
 def configured(made, **changes):
     untransformed = made / "dataset" / "untransformed" / "cluster-boundary" / "alignet_train.npz"
     defaults = {"untransformed": str(untransformed), "people.data_dir": str(made / "data")}
-    changes = recipes_case.PEOPLE | defaults | {"compared": ("things",)} | changes
+    changes = recipes_case.PEOPLE | defaults | {"compared": ("things", "kriegeskorte92")} | changes
     return recipes_case.training(made, recipe, **changes)
 
 
@@ -60,7 +63,11 @@ def test_all_settings_are_compared_on_what_was_asked_for(whole):
     rows = [*csv.DictReader((whole / "differences.csv").open())]
     pairs = {(row["first"], row["second"]) for row in rows}
     assert pairs == {(b, a) for i, a in enumerate(SETTINGS) for b in SETTINGS[i + 1 :]}
-    assert {row["eval"] for row in rows} == {"things"}
+    # UD was fitted to the choices between the objects.
+    assert {row["eval"] for row in rows} == {"things", "kriegeskorte92"}
+    assert {row["eval"] for row in rows if "UD" in (row["first"], row["second"])} == {
+        "kriegeskorte92"
+    }
     results = json.loads((whole / "results.json").read_text())
     assert tuple(results["runs"]) == SETTINGS
     page = (whole / "report.html").read_text()
@@ -88,7 +95,9 @@ def test_what_ud_was_fitted_to_is_said_and_what_it_makes_of_the_rest(made, whole
 )
 def test_scores_are_those_of_the_command(made, whole, tmp_path, setting, options):
     options = {name: whole / path for name, path in options.items()}
-    arguments = command_case.arguments(made / "data", tmp_path / "out", evals="things", **options)
+    arguments = command_case.arguments(
+        made / "data", tmp_path / "out", evals="things,kriegeskorte92", **options
+    )
     assert command.main(arguments) == 0
     mine, its = (
         [[row["value"], row["low"], row["high"]] for row in csv.DictReader(path.open())]
@@ -100,7 +109,7 @@ def test_scores_are_those_of_the_command(made, whole, tmp_path, setting, options
 def test_the_same_command_goes_on_where_it_was(made, whole, capsys):
     kept = [whole / name / "student.npz" for name in ("distillation", "alignet")]
     before = [path.read_bytes() for path in kept]
-    [scored] = (whole / "evals" / "embeddings" / "alignet").rglob("*.npz")
+    [scored] = (whole / "evals" / "embeddings" / "alignet").rglob("things.npz")
     embedded = scored.stat().st_mtime_ns
     kept[1].unlink()
     capsys.readouterr()
@@ -127,12 +136,22 @@ def test_a_given_transform_is_taken(made, tmp_path):
         ({"untransformed": ""}, "config.untransformed is empty; expected the dataset of the teach"),
         ({"untransformed": "none.npz"}, "none.npz: no such file"),
         ({"ud_file": "none.npz"}, "none.npz: no such file"),
+        (
+            {"ud_file": "narrow.npz"},
+            "narrow.npz: is of embeddings of 8 columns and the network has",
+        ),
+        ({"distill.dense": True}, "config.distill.dense is True, which is of one teacher"),
+        ({"validation": "valid.npz"}, "config.validation is valid.npz, which is of one teacher"),
         ({"compared": ("thing",)}, "config.compared: 'thing' is unknown; expected some of things"),
-        ({"people.data_dir": ""}, "config.data_dir is empty"),
+        ({"people.data_dir": ""}, "config.people.data_dir is empty"),
         ({"weights": ""}, "config.weights is empty"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(made, tmp_path, changes, message):
+    if changes.get("ud_file") == "narrow.npz":
+        changes = {"ud_file": str(tmp_path / "narrow.npz")}
+        narrow = transform.Transform(np.array(0.0), np.array(1.0), np.eye(8), np.zeros(8))
+        transform.save_transform(changes["ud_file"], narrow)
     with pytest.raises(InputError, match=message):
         four_way.run(configured(made, **changes), tmp_path / "run")
     assert not (tmp_path / "run" / "distillation").exists()

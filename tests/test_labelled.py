@@ -194,8 +194,8 @@ def opened(monkeypatch):
     """How often records were read to get labels."""
     reads = []
 
-    def counting(where):
-        records = open_records(where)
+    def counting(where, **options):
+        records = open_records(where, **options)
 
         def read(place):
             reads.append(place)
@@ -226,6 +226,16 @@ def test_labels_of_tfds_are_read_once(tmp_path, prepare, opened):
     open_labelled("tfds:oxford_flowers102:train")
     assert len(opened) == 10
     assert len([*(tmp_path / "labels").iterdir()]) == 3
+
+
+def test_tfds_may_lie_in_a_folder_that_is_named(tmp_path, prepare):
+    tfds_case.build(tmp_path / "elsewhere", "mnist", train=[3, 1, 4])
+    found = open_labelled("tfds:mnist:train", data_dir=tmp_path / "elsewhere")
+    assert sorted(found.labels) == [1, 3, 4]
+    prepare("mnist", train=[5, 9])
+    assert sorted(open_labelled("tfds:mnist:train", cache=tmp_path).labels) == [5, 9]
+    again = open_labelled("tfds:mnist:train", data_dir=tmp_path / "elsewhere", cache=tmp_path)
+    np.testing.assert_array_equal(again.labels, found.labels)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "of another", "too few", "out of range", "no array"])

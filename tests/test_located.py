@@ -81,6 +81,53 @@ def test_two_pictures_of_one_file_name_are_no_answer(tmp_path):
     assert len(located(write(tmp_path / "u.npz", names), folder).indices) == 40
 
 
+CLASSES = np.array(["cat/0000", "cat/0001", "cat/0002", "dog/0000", "dog/0001", "dog/0002"])
+
+
+def write_classes(tmp_path, names):
+    """A folder of all CLASSES but the last, and triplets of pictures with these names."""
+    for name in CLASSES[:5]:
+        path = tmp_path / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    indices = np.array([[0, 1, 2], [3, 4, 5], [0, 3, 4]])
+    return write(tmp_path / "t.npz", names, indices), tmp_path / "pictures"
+
+
+@pytest.mark.parametrize("called", ["{}", "{}.JPEG", "train/{}", "/data/train/{}.JPEG"])
+def test_a_picture_of_another_folder_is_another_picture(tmp_path, called):
+    path, folder = write_classes(tmp_path, np.array([called.format(name) for name in CLASSES]))
+    with pytest.raises(InputError, match=r"1 of its 6 images .* are not in .*dog/0002"):
+        located(path, folder)
+    found = located(path, folder, max_missing=0.2)
+    np.testing.assert_array_equal(found.indices, [[0, 1, 2], [0, 3, 4]])
+
+
+def test_a_picture_in_more_folders_than_its_name_says_is_found(tmp_path):
+    path, folder = write_classes(tmp_path, CLASSES)
+    (folder.parent / "root").mkdir()
+    folder.rename(folder.parent / "root" / "train")
+    found = located(path, folder.parent / "root", max_missing=0.2)
+    np.testing.assert_array_equal(found.indices, [[0, 1, 2], [0, 3, 4]])
+
+
+def test_two_names_of_one_picture_are_refused(tmp_path):
+    path, folder = write_classes(tmp_path, np.array([*CLASSES[:5], "0002"]))
+    with pytest.raises(InputError, match=r"cat/0002 may be the triplets' cat/0002 and 0002; exp"):
+        located(path, folder, max_missing=0.2)
+
+
+def test_records_of_a_tfds_dataset_are_compared_by_folder_too(tmp_path):
+    path, folder = write_classes(tmp_path, np.array([*CLASSES[:4], "cat/0009", "cat/0008"]))
+    source = open_source(folder)
+    source = source._replace(n=6, read=lambda place: (f"{CLASSES[place]}.JPEG", None))
+    with pytest.raises(InputError, match=r"image 4 is cat/0009, and record 4 of .* is dog/0001"):
+        load_located(path, source, images="tfds:pets:train")
+    path, _ = write_classes(tmp_path, np.array([*CLASSES[:5], "cat/0002.JPEG"]))
+    with pytest.raises(InputError, match=r"image 5 is cat/0002.JPEG, and record 5 of .* dog/0002"):
+        load_located(path, source, images="tfds:pets:train")
+
+
 def test_a_tfds_dataset_is_taken_in_its_own_order(tmp_path):
     source = open_source(write_folder(tmp_path / "pictures", NAMES))
     order = [source.read(i)[0].rpartition("/")[2] for i in range(9)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,9 +14,11 @@ from PIL import Image
 from alignet import students, transform
 from alignet.data.alignet_triplets import load_triplets
 from alignet.data.embeddings import load_embeddings
+from alignet.data.labelled import open_labelled, take
 from alignet.errors import InputError
-from alignet.recipes import alignet_dataset, distillation
+from alignet.recipes import alignet_dataset, distillation, ud
 from alignet.runtime import processes
+from alignet.students import zoo
 from evals.recipes import distillation as with_evals
 from tests import command_case, recipes_case, tfds_case
 from tests.recipes_case import dataset, training
@@ -81,11 +84,121 @@ def test_ud_is_fitted_where_none_is_given(made, tmp_path):
     alignet_dataset.run(dataset(made, **changes), tmp_path / "out")
     objects = load_embeddings(tmp_path / "out" / "human" / "objects.npz")
     assert sorted(objects.ids.tolist()) == sorted(names.tolist())
-    ud = transform.load_transform(tmp_path / "out" / "human" / "ud.npz")
-    assert ud.W.shape == (32, 32)
+    fitted = transform.load_transform(tmp_path / "out" / "human" / "ud.npz")
+    assert fitted.W.shape == (32, 32)
     (data / "things" / "images" / names[3] / f"{names[3]}_01b.png").unlink()
     with pytest.raises(InputError, match=f"no photograph of 1 of the 12 objects.*{names[3]}"):
         alignet_dataset.run(dataset(made, **changes), tmp_path / "again")
+    assert not (tmp_path / "again" / "mu16_pictures.npz").exists()
+
+
+def classes_of(folder, classes):
+    """The classes that each of the training triplets is of."""
+    names = load_triplets(folder / "alignet_train.npz").filenames
+    return [{classes[name] for name in row} for row in names.tolist()]
+
+
+def test_changed_classes_are_seen(made, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"ids": np.array([f"{i:02}" for i in range(12)])}
+    arrays["pixels"] = rng.integers(0, 256, (12, 16, 16, 3), np.uint8)
+    changes = {"images": str(tmp_path / "set.npz"), "sampling.scheme": "class-boundary"}
+    for labels in (np.arange(12) % 3, np.arange(12) // 4):
+        np.savez(tmp_path / "set.npz", labels=labels, **arrays)
+        alignet_dataset.run(dataset(made, **changes), tmp_path / "out")
+        classes = dict(zip(arrays["ids"].tolist(), labels.tolist(), strict=True))
+        found = classes_of(tmp_path / "out" / "ud" / "class-boundary", classes)
+        assert all(len(row) == 2 for row in found)
+
+
+def test_classes_in_another_order_are_refused(made, tmp_path, monkeypatch):
+    def turned(*args, **options):
+        found = open_labelled(*args, **options)
+        return take(found, np.arange(len(found.ids))[::-1])
+
+    monkeypatch.setattr(alignet_dataset, "open_labelled", turned)
+    config = dataset(made, **{"sampling.scheme": "class-boundary"})
+    message = r"class of class3/23 in row 0 and .* has class0/00 there; expected the same pic"
+    with pytest.raises(InputError, match=message):
+        alignet_dataset.run(config, tmp_path / "out")
+
+
+def test_classes_of_tfds_come_from_the_folder_named(made, tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    labels = [i % 3 for i in range(12)]
+    tfds_case.build(tmp_path / "tfds", "imagenet2012", train=labels, validation=[0])
+    changes = {"images": "imagenet2012", "data_dir": str(tmp_path / "tfds")}
+    changes |= {"sampling.scheme": "within-class", "sampling.n_validation": 0}
+    config = dataset(made, **changes)
+    alignet_dataset.run(config, tmp_path / "out")
+    classes = {f"train_{i}.jpg": label for i, label in enumerate(labels)}
+    found = classes_of(tmp_path / "out" / "ud" / "within-class", classes)
+    assert all(len(row) == 1 for row in found)
+
+
+def test_an_old_validation_set_goes_and_the_training_set_stays(made, tmp_path, capsys):
+    alignet_dataset.run(dataset(made), tmp_path)
+    folder = tmp_path / "ud" / "cluster-boundary"
+    assert (folder / "alignet_valid.npz").is_file()
+    train = (folder / "alignet_train.npz").stat()
+    capsys.readouterr()
+    alignet_dataset.run(dataset(made, **{"sampling.n_validation": 0}), tmp_path)
+    assert "alignet_train.npz: up to date, skipped" in capsys.readouterr().err
+    assert (folder / "alignet_train.npz").stat().st_ino == train.st_ino
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"alignet_train.npz", "alignet_train.npz.manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"ud_file": ""}, r"config.people.data_dir is empty; .* --config.people.data_dir=/path"),
+        ({"ud_file": "none.npz"}, "none.npz: no such file; expected a transform"),
+        ({"ud_file": "narrow.npz"}, "embeddings of 8 columns and .* has 32; expected"),
+        ({"ud_file": "", "people.data_dir": "nothing"}, "triplets.txt: no such file; expected odd"),
+        ({"ud_file": "", "people.data_dir": "no_order"}, "things: objects have no names"),
+        ({"ud_file": "", "people.data_dir": "data"}, "images: no such file or folder"),
+        (
+            {"ud_file": "", "people.data_dir": "data", "people.embeddings": "narrow.npy"},
+            "narrow.npy: is of embeddings of 8 columns and the network has 32",
+        ),
+        ({"images": "flat", "sampling.scheme": "class-boundary"}, "x has no class; expected it in"),
+        (
+            {"images": "flat", "sampling.scheme": "random", "three_classes": True},
+            "x has no class; expected it in",
+        ),
+    ],
+)
+def test_what_was_given_is_looked_at_before_pictures_are_embedded(
+    made, tmp_path, monkeypatch, changes, message
+):
+    monkeypatch.chdir(tmp_path)
+    narrow = transform.Transform(np.array(0.0), np.array(1.0), np.eye(8), np.zeros(8))
+    transform.save_transform("narrow.npz", narrow)
+    command_case.write_data(tmp_path / "data")
+    np.save(tmp_path / "data" / "narrow.npy", np.eye(12, 8))
+    command_case.write_data(tmp_path / "no_order")
+    (tmp_path / "no_order" / "things" / "sortindex").unlink()
+    Path("nothing").mkdir()
+    Path("flat").mkdir()
+    Image.new("RGB", (8, 8)).save("flat/x.png")
+    with pytest.raises(InputError, match=message):
+        alignet_dataset.run(dataset(made, **changes), tmp_path / "out")
+    assert not [*(tmp_path / "out").glob("*.npz")]
+
+
+def test_a_transform_is_for_the_width_that_is_read_out(tmp_path):
+    wide = transform.Transform(np.array(0.0), np.array(1.0), np.eye(24), np.zeros(24))
+    transform.save_transform(tmp_path / "ud.npz", wide)
+    for change in ({}, {"projection": 24}, {"rep_size": 24}, {"layer": 0}):
+        student = zoo.find("mu16").student._replace(**change)
+        network = students.Embedder(student, students.init(student, jax.random.key(0)))
+        width = network(np.zeros((1, 32, 32, 3), np.uint8)).shape[1]
+        if width == 24:
+            ud.check_width(tmp_path / "ud.npz", network)
+        else:
+            with pytest.raises(InputError, match=f"of 24 columns and the network has {width}; ex"):
+                ud.check_width(tmp_path / "ud.npz", network)
 
 
 def test_what_the_dataset_cannot_be_made_of_is_refused(made, tmp_path):

@@ -55,7 +55,11 @@ class Labelled(NamedTuple):
 
 
 def open_labelled(
-    where: str | Path, *, name: str | None = None, cache: Path | None = None
+    where: str | Path,
+    *,
+    name: str | None = None,
+    cache: Path | None = None,
+    data_dir: str | Path = "",
 ) -> Labelled:
     """Opens labelled pictures without reading the pictures.
 
@@ -72,13 +76,14 @@ def open_labelled(
           were made elsewhere.
       name: what to call it; None for NAME/SPLIT, or the name of the folder or the file.
       cache: keeps the labels of tfds data sets, in cache/labels; None reads them each time.
+      data_dir: where tfds has its data sets; "" for its own default.
 
     Raises:
       Absent: it is not there; the message says how to get it.
       InputError: it is malformed, or has fewer than two classes.
     """
     if str(where).startswith(TFDS):
-        records = open_records(str(where))
+        records = open_records(str(where), data_dir=str(data_dir))
         return _of_records(str(where), records, name, cache)
     path = Path(where)
     if path.is_dir():

@@ -19,9 +19,10 @@ def load_located(
 ) -> AligNetTriplets:
     """Reads an AligNet dataset whose indices are the places of its images in a source.
 
-    Pictures of a folder or an `.npz` are found by their names, in whatever order they are; folders
-    before a name, and a suffix that only one side has, do not count. Those of a tfds dataset are
-    taken in its own order, as the release counts them; the names of some are compared.
+    Pictures of a folder or an `.npz` are found by their names, in whatever order they are. Folders
+    before a name, and a suffix, that only one side has do not count; folders that both have must be
+    the same. Those of a tfds dataset are taken in its own order, as the release counts them; the
+    names of some are compared.
 
     Args:
       path: see `load_triplets`.
@@ -34,7 +35,8 @@ def load_located(
       The triplets, without filenames.
 
     Raises:
-      InputError: as `load_triplets` does; or more images are missing, or two have one name.
+      InputError: as `load_triplets` does; or more images are missing, or it is not clear which
+        picture a name is of.
     """
     if images.startswith(TFDS):
         found, rows, names = load_with_names(path, n_images=source.n)
@@ -66,29 +68,44 @@ def load_located(
     return AligNetTriplets(None, found.similarities[kept], table[found.indices[kept]])
 
 
-def _stem(name: str) -> str:
-    name = name.rpartition("/")[2]
+def _tails(name: str) -> list[str]:
+    """A name without its suffix, whole and from each of its folders on: a/b/c, b/c, c."""
     bare, dot, suffix = name.rpartition(".")
-    return bare if dot and f".{suffix.lower()}" in SUFFIXES else name
+    parts = (bare if dot and f".{suffix.lower()}" in SUFFIXES else name).split("/")
+    return ["/".join(parts[at:]) for at in range(len(parts))]
 
 
 def _places(names: list[str], source: Source) -> Int[np.ndarray, "n"]:
     """Where the pictures of these names are; −1 for nowhere."""
-    exact, alike = {}, {}
-    for place in range(source.n):
-        found = source.read(place)[0]
-        exact[found] = place
-        alike.setdefault(_stem(found), []).append(place)
-    places = []
+    ids = [source.read(place)[0] for place in range(source.n)]
+    exact = {name: place for place, name in enumerate(ids)}
+    whole, ending = {}, {}
+    for place, called in enumerate(ids):
+        tails = _tails(called)
+        whole.setdefault(tails[0], []).append(place)
+        for tail in tails:
+            ending.setdefault(tail, []).append(place)
+    places, name_of = [], {}
     for name in names:
-        found = [exact[name]] if name in exact else alike.get(_stem(name), [-1])
+        tails = _tails(name)
+        if name in exact:
+            found = [exact[name]]
+        else:
+            shorter = (place for tail in tails[1:] for place in whole.get(tail, []))
+            found = [*ending.get(tails[0], []), *shorter]
         if len(found) > 1:
-            one, other = (source.read(place)[0] for place in found[:2])
+            one, other = (ids[place] for place in found[:2])
             raise InputError(
                 f"{source.name}: {one} and {other} may both be the triplets' {name}; expected one "
                 "picture of that file name."
             )
-        places += found
+        [place] = found or [-1]
+        if place >= 0 and name_of.setdefault(place, name) != name:
+            raise InputError(
+                f"{source.name}: {ids[place]} may be the triplets' {name_of[place]} and {name}; "
+                "expected a picture for each."
+            )
+        places.append(place)
     return np.array(places)
 
 
@@ -99,7 +116,8 @@ def _compare_some(
     for row, name in sorted(zip(rows[chosen].tolist(), names[chosen].tolist(), strict=True)):
         found = source.read(row)[0]
         # A data set that keeps no file names numbers its records.
-        if not found.endswith(f"/{row}") and _stem(found) != _stem(name):
+        known, named = _tails(found), _tails(name)
+        if not found.endswith(f"/{row}") and known[0] not in named and named[0] not in known:
             raise InputError(
                 f"{path}: image {row} is {name}, and record {row} of {source.name} is {found}; "
                 "expected the data set that the triplets were drawn from, in its order."

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import jax
 import ml_collections
+import numpy as np
 
 from alignet import embed, sampling, student_side, students
 from alignet.data.embeddings import load_embeddings
 from alignet.data.images import open_source, spelled_out
-from alignet.data.labelled import open_labelled
+from alignet.data.labelled import Labelled, open_labelled
 from alignet.errors import InputError
 from alignet.recipes import ud
 from alignet.runtime import files, stages
@@ -46,6 +47,19 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     source = open_source(images, data_dir=config.data_dir)
     compute = students.Compute(config.dtype)
     teacher = students.load(config.teacher, config.weights, compute=compute)
+    fits_ud = config.transform == UD and not config.ud_file
+    if fits_ud:
+        ud.check_people(config.people)
+    scheme, n_validation = config.sampling.scheme, config.sampling.n_validation
+    by_class = scheme != "cluster-boundary" and (scheme != "random" or config.three_classes)
+    labelled = None
+    # What the other processes do not read.
+    if jax.process_index() == 0:
+        if config.transform == UD and config.ud_file:
+            ud.check_width(config.ud_file, teacher)
+        if by_class:
+            cache = workdir / "cache"
+            labelled = open_labelled(images, cache=cache, data_dir=config.data_dir)
     settings = {
         "batch_per_device": config.batch_per_device or inference.default_batch(),
         "shard_size": config.shard_size,
@@ -54,11 +68,12 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     }
 
     ############################## The teacher's view: every process ##############################
+    # The objects first: they are few, and what is wrong with them is known before all is embedded.
+    objects = None
+    if fits_ud:
+        objects = ud.embed_objects(config.people, workdir / HUMAN, teacher, settings)
     embeddings = workdir / f"{config.teacher}_{source.name}.npz"
     embed.make(embeddings, teacher, source, **settings)
-    objects = None
-    if config.transform == UD and not config.ud_file:
-        objects = ud.embed_objects(config.people, workdir / HUMAN, teacher, settings)
     if jax.process_index() > 0:
         return
 
@@ -66,23 +81,23 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     folder = workdir / config.transform
     if config.transform == UD:
         fitted = Path(config.ud_file)
-        if not config.ud_file:
+        if fits_ud:
             fitted = ud.fit(config.people, workdir / HUMAN, objects)
         rows = student_side.align_embeddings(folder, "embeddings", embeddings=embeddings, ud=fitted)
     else:
         rows = student_side.standardise(folder, "embeddings", embeddings=embeddings)
 
     ############################## Triplets ##############################
-    scheme = config.sampling.scheme
+    labels = None
     if scheme == "cluster-boundary":
         labels = student_side.cluster(config.clusters, folder, "clusters", embeddings=rows)
-    elif scheme == "random" and not config.three_classes:
-        labels = None
-    else:
-        labels = _classes(config, workdir, images, embeddings)
-    n_validation = config.sampling.n_validation
+    elif labelled:
+        labels = _classes(labelled, workdir, embeddings)
     for name, validation in (("alignet_train", False), ("alignet_valid", True)):
         if validation and not n_validation:
+            # One of an earlier run is not of this training set.
+            for stale in (f"{name}.npz", f"{name}.npz.manifest.json"):
+                (folder / scheme / stale).unlink(missing_ok=True)
             continue
         student_side.draw_triplets(
             config.sampling,
@@ -98,20 +113,25 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     )
 
 
-def _classes(
-    config: ml_collections.ConfigDict, workdir: Path, images: str, embeddings: Path
-) -> Path:
+def _classes(labelled: Labelled, workdir: Path, embeddings: Path) -> Path:
     """The class of every picture, as a data set or the folders say."""
 
     def step(out: Path, _: Path) -> None:
-        labelled = open_labelled(images, cache=workdir / "cache")
         ids = load_embeddings(embeddings).ids
         if len(labelled.ids) != len(ids):
             raise InputError(
-                f"{images}: has classes of {len(labelled.ids)} pictures and {embeddings} has "
-                f"{len(ids)}; expected the same ones."
+                f"{labelled.name}: has classes of {len(labelled.ids)} pictures and {embeddings} "
+                f"has {len(ids)}; expected the same ones."
+            )
+        differ = np.flatnonzero(labelled.ids != ids)
+        if len(differ):
+            row = differ[0]
+            raise InputError(
+                f"{labelled.name}: has the class of {labelled.ids[row]} in row {row} and "
+                f"{embeddings} has {ids[row]} there; expected the same pictures in one order."
             )
         files.write_npz(out, labels=labelled.labels)
 
     inputs = {"embeddings": embeddings}
-    return stages.run(workdir / "classes.npz", step, config={"images": images}, inputs=inputs)
+    config = {"labels": labelled.fingerprint}
+    return stages.run(workdir / "classes.npz", step, config=config, inputs=inputs)

@@ -19,6 +19,7 @@ from alignet.data.records import TFDS
 from alignet.distill import Evaluate, distill
 from alignet.errors import InputError
 from alignet.runtime.work_folder import is_remote
+from alignet.training.checks import LOOKED_AT
 
 WANTED = {
     "weights": "the student's weights, as in --config.weights=siglip_b16_224.npz",
@@ -39,7 +40,7 @@ def run(
       config: the recipe.
       workdir: folder of the run.
       make_evaluate: makes what is measured at checkpoints of config.evals, the student, the data's
-        folder and a cache's; `evals.while_training.scorer`.
+        folder and a cache's; `evals.recipes.distillation.scorer`.
 
     Raises:
       InputError: what was given is wrong, or as `distill` does.
@@ -74,7 +75,7 @@ def run(
         images=source,
         triplets=triplets,
         validation=validation,
-        teacher_z=_teacher(config, source) if config.distill.dense else None,
+        teacher_z=_teacher(config.teacher, source, images) if config.distill.dense else None,
         workdir=workdir,
         evaluate=evaluate,
     )
@@ -95,19 +96,23 @@ def check_given(config: ml_collections.ConfigDict) -> None:
             raise InputError(f"config.{name} is empty; expected {expected}.")
 
 
-def _teacher(config: ml_collections.ConfigDict, source: Source) -> np.ndarray:
-    if not config.teacher:
+def _teacher(path: str, source: Source, images: str) -> np.ndarray:
+    if not path:
         raise InputError(
             "config.teacher is empty and distill.dense is on; expected the teacher's embeddings "
             "of the pictures, which configs/alignet_dataset.py makes."
         )
-    found = load_embeddings(config.teacher)
-    if config.images.startswith(TFDS):
-        return found.matrix
-    ids = [source.read(place)[0] for place in range(source.n)]
-    if found.ids is None or found.ids.tolist() != ids:
+    found = load_embeddings(path)
+    places = range(source.n)
+    if images.startswith(TFDS):  # names are in the records, a million of which are not read
+        places = np.linspace(0, source.n - 1, min(source.n, LOOKED_AT)).astype(int).tolist()
+    if (
+        found.ids is None
+        or len(found.ids) != source.n
+        or any(source.read(place)[0] != found.ids[place] for place in places)
+    ):
         raise InputError(
-            f"{config.teacher}: its ids are not those of {config.images}, in their order; expected "
-            "embeddings of these pictures."
+            f"{path}: its ids are not those of {images}, in their order; expected embeddings of "
+            "these pictures."
         )
     return found.matrix

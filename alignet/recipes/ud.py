@@ -8,15 +8,27 @@ import jax
 import ml_collections
 import numpy as np
 
-from alignet import embed, human_side, students
+from alignet import embed, human_side, students, transform
 from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
-from alignet.data.human import object_ids
+from alignet.data.human import RELEASE, object_ids
 from alignet.data.images import open_source, some
 from alignet.errors import InputError
 from alignet.runtime import stages
 
 # How THINGS calls the photograph of an object that people saw.
 SPELLINGS = ("{0}", "{0}_01b", "{0}/{0}_01b")
+
+
+def check_width(path: str | Path, network: students.Embedder) -> None:
+    """Raises InputError if a file is no transform, or not one for the network's embeddings."""
+    _check_columns(path, len(transform.load_transform(path).b), network)
+
+
+def check_people(people: ml_collections.ConfigDict) -> None:
+    """Raises InputError if people's choices are not there."""
+    path = _data_dir(people) / people.triplets
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected odd-one-out triplets ({RELEASE}).")
 
 
 def embed_objects(
@@ -35,11 +47,14 @@ def embed_objects(
       settings: of `embed.make`.
 
     Raises:
-      InputError: there is no photograph of an object, or no order of the objects.
+      InputError: there is no photograph of an object, or no order of the objects; or the embeddings
+        are not as wide as the network's.
     """
-    data_dir = human_side.data_dir(people)
+    data_dir = _data_dir(people)
     if people.embeddings:
-        return embedded_objects(people, workdir)
+        found = embedded_objects(people, workdir)
+        _check_columns(found, load_embeddings(found).matrix.shape[1], network)
+        return found
     ids = object_ids(data_dir)
     if ids is None:
         raise InputError(
@@ -72,7 +87,7 @@ def embed_objects(
 def embedded_objects(people: ml_collections.ConfigDict, workdir: Path) -> Path:
     """Where `embed_objects` puts them, or finds them."""
     if people.embeddings:
-        return human_side.data_dir(people) / people.embeddings
+        return _data_dir(people) / people.embeddings
     return workdir / "objects.npz"
 
 
@@ -87,10 +102,27 @@ def fit(people: ml_collections.ConfigDict, workdir: Path, objects: Path) -> Path
     Returns:
       The transform.
     """
-    data_dir = human_side.data_dir(people)
+    data_dir = _data_dir(people)
     n_objects = len(human_side.object_embeddings(objects, data_dir=data_dir).matrix)
     human_side.split(people, workdir, triplets=data_dir / people.triplets, n_objects=n_objects)
     human_side.posterior(people, workdir, n_objects=n_objects)
     p_star = workdir / "p_star.npy"
     human_side.align(people, workdir, "ud", objects, targets=p_star, data_dir=data_dir)
     return workdir / "ud.npz"
+
+
+def _data_dir(people: ml_collections.ConfigDict) -> Path:
+    return human_side.data_dir(people, "config.people.data_dir")
+
+
+def _check_columns(path: str | Path, columns: int, network: students.Embedder) -> None:
+    student, params, _ = network
+    side = student.image_size
+    pixels = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    apply = students.network(student).apply
+    width = jax.eval_shape(apply, {"params": params}, pixels)["pre_logits"].shape[-1]
+    if columns != width:
+        raise InputError(
+            f"{path}: is of embeddings of {columns} columns and the network has {width}; expected "
+            "one of this network's."
+        )

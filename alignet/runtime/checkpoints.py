@@ -18,6 +18,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from alignet.errors import InputError
 from alignet.runtime.work_folder import is_remote
 
+# Instead of a step, to all processes: there is no checkpoint, or none that may be gone on from.
+NONE, REFUSED = -1, -2
+
 
 @contextlib.contextmanager
 def open_manager(
@@ -115,45 +118,83 @@ def restore_latest(
     """Reads the newest checkpoint that can be read.
 
     One that cannot is renamed to `unreadable-<step>` with a printed warning, and the one before it
-    is tried.
+    is tried. Of several processes the first decides, by itself, and all then read what it could.
 
     Args:
         directory: the folder; may be absent.
         like: tree of arrays with the state's structure, shapes and shardings; the devices may be
             others than those that wrote it.
-        meta: what was given to `save`.
+        meta: what was given to `save`; of several processes, that of the first counts.
         force: whether to read it though it was saved with another `meta`.
 
     Returns:
         Number of steps done and the state; None if there is no readable checkpoint.
 
     Raises:
-        InputError: the newest readable checkpoint is of another run.
+        InputError: the newest readable checkpoint is of another run, or of a state of another
+            structure; or one of several processes cannot read what the first could.
     """
     directory = _whole(directory)
+    if jax.process_count() == 1:
+        return _newest(directory, like, meta, force)
+    step, refusal = NONE, None
+    if jax.process_index() == 0:
+        try:
+            found = _newest(directory, like, meta, force, alone=True)
+            step = found[0] if found else NONE
+        except InputError as error:
+            step, refusal = REFUSED, error
+    # A process that went its own way would leave the others waiting for it.
+    step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
+    if step == REFUSED:
+        raise refusal or InputError(f"{directory}: refused, as the first process says.")
+    return None if step == NONE else (step, restore(directory, step, like))
+
+
+def _newest(
+    directory: epath.Path, like: Any, meta: Mapping[str, Any], force: bool, *, alone: bool = False
+) -> tuple[int, Any] | None:
     meta = json.loads(json.dumps(meta))
     for step in sorted(_steps(directory), reverse=True):
+        differences = ""
         try:
-            with ocp.CheckpointManager(directory) as manager:
+            with _reader(directory, alone=alone) as manager:
                 item = ocp.args.Composite(meta=ocp.args.JsonRestore())
                 found = manager.restore(step, args=item)["meta"]
                 checksum = found.pop("checksum")
                 differences = "; ".join(_differences(found, meta))
                 if force or not differences:
-                    state = _restored(manager, step, like, checksum)
+                    state = _restored(manager, step, like, checksum, alone=alone)
         # Whatever orbax raises over a damaged file (it has no one type for it) means: unreadable.
         except Exception as error:
+            if differences:
+                raise InputError(
+                    f"{directory / str(step)}: cannot be gone on from by force ({differences}; "
+                    f"{_first_line(error)}); expected a state with the same arrays."
+                ) from None
             _set_aside(directory, step, f"{type(error).__name__}: {_first_line(error)}")
             continue
         if differences and not force:
             raise InputError(
                 f"{directory / str(step)}: a checkpoint of another run ({differences}); expected "
-                "the run being resumed: take another workdir, or delete this one."
+                "the run being resumed: take another workdir, delete this one, or, in training, "
+                "set force."
             )
-        if differences and jax.process_index() == 0:
+        if differences:
             print(f"warning: forced to go on though {differences}", file=sys.stderr, flush=True)
         return step, state
     return None
+
+
+def _reader(directory: epath.Path, *, alone: bool) -> ocp.CheckpointManager:
+    """For all processes, or for the first alone."""
+    processes = ocp.options.MultiprocessingOptions()
+    if alone:
+        processes = ocp.options.MultiprocessingOptions(
+            active_processes={0}, barrier_sync_key_prefix="alone"
+        )
+    options = ocp.CheckpointManagerOptions(multiprocessing_options=processes, create=False)
+    return ocp.CheckpointManager(directory, options=options)
 
 
 def restore(directory: str | epath.PathLike, step: int, like: Any) -> Any:
@@ -168,7 +209,7 @@ def restore(directory: str | epath.PathLike, step: int, like: Any) -> Any:
         InputError: it cannot be read.
     """
     try:
-        with ocp.CheckpointManager(_whole(directory)) as manager:
+        with _reader(_whole(directory), alone=False) as manager:
             item = ocp.args.Composite(meta=ocp.args.JsonRestore())
             meta = manager.restore(step, args=item)["meta"]
             return _restored(manager, step, like, meta["checksum"])
@@ -179,10 +220,16 @@ def restore(directory: str | epath.PathLike, step: int, like: Any) -> Any:
         ) from None
 
 
-def _restored(manager: ocp.CheckpointManager, step: int, like: Any, checksum: int) -> Any:
-    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    item = ocp.args.Composite(state=ocp.args.StandardRestore(like))
-    state = manager.restore(step, args=item)["state"]
+def _restored(
+    manager: ocp.CheckpointManager, step: int, like: Any, checksum: int, *, alone: bool = False
+) -> Any:
+    if alone:
+        # In this process's memory: the devices are everybody's.
+        arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+        args = ocp.args.PyTreeRestore(item=like, restore_args=arrays)
+    else:
+        args = ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
+    state = manager.restore(step, args=ocp.args.Composite(state=args))["state"]
     if _checksum(state) != checksum:
         raise ValueError("its checksum is wrong")
     return state
@@ -224,7 +271,13 @@ def _bit_sums(leaves: list[jax.Array]) -> list[jax.Array]:
 
 def _checksum(state: Any) -> int:
     # orbax's own data files carry none: a flipped byte would be restored without a word.
-    return zlib.crc32(np.array(jax.device_get(_bit_sums(jax.tree.leaves(state)))).tobytes())
+    leaves = jax.tree.leaves(state)
+    if all(isinstance(x, np.ndarray) for x in leaves):
+        bits = [np.ascontiguousarray(x).reshape(-1).view(f"uint{8 * x.itemsize}") for x in leaves]
+        sums = [x.astype(np.uint32).sum(dtype=np.uint32) for x in bits]
+    else:
+        sums = jax.device_get(_bit_sums(leaves))
+    return zlib.crc32(np.array(sums).tobytes())
 
 
 def _whole(directory: str | epath.PathLike) -> epath.Path:
@@ -246,11 +299,8 @@ def _set_aside(directory: epath.Path, step: int, reason: str) -> None:
         file=sys.stderr,
         flush=True,
     )
-    if jax.process_index() == 0:
-        # Renamed, not deleted: the disk may only be away for a moment.
-        _rename(directory / str(step), directory / f"unreadable-{step}")
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
+    # Renamed, not deleted: the disk may only be away for a moment.
+    _rename(directory / str(step), directory / f"unreadable-{step}")
 
 
 def _rename(path: epath.Path, target: epath.Path) -> None:

@@ -10,6 +10,9 @@ from alignet.errors import InputError
 
 VARIABLES = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
 TIMEOUT = 300  # seconds for which a process waits for the others
+# So long those that are done wait for the first, which may have clusters and triplets to make; JAX
+# would end it after five minutes.
+WEEK = 7 * 24 * 3600
 
 
 def join() -> None:
@@ -32,7 +35,9 @@ def join() -> None:
             for argument, variable in VARIABLES.items()
             if variable in os.environ
         }
-        jax.distributed.initialize(**given, initialization_timeout=2 * TIMEOUT)
+        jax.distributed.initialize(
+            **given, initialization_timeout=2 * TIMEOUT, shutdown_timeout_seconds=WEEK
+        )
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise InputError(

@@ -6,6 +6,7 @@ is all that a checkpoint has to keep of the input, and a resumed run sees the sa
 
 import functools
 import operator
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -40,6 +41,8 @@ class Batches:
         teacher_z: the teacher's embeddings of the images, for the triplets within a batch; or None.
         batch_size: triplets a step, over all processes.
         part, parts: which of how many equal parts of every batch.
+        accumulate: pieces in which a batch is learnt from; a part has its share of each, so that
+            a piece is the same triplets in however many parts.
         seed: of the order of the triplets; None for their own order, once, in which the last batch
             is filled up with the last triplet, of weight 0.
     """
@@ -55,10 +58,12 @@ class Batches:
         seed: int | None,
         part: int = 0,
         parts: int = 1,
+        accumulate: int = 1,
     ):
         self.images, self.fit, self.teacher_z = images, fit, teacher_z
         self.indices, self.similarities = triplets.indices, triplets.similarities
-        self.batch_size, self.seed, self.part, self.parts = batch_size, seed, part, parts
+        self.batch_size, self.seed = batch_size, seed
+        self.part, self.parts, self.accumulate = part, parts, accumulate
 
     def __len__(self) -> int:
         """Steps in which every triplet has come once."""
@@ -81,7 +86,8 @@ class Batches:
             rows = batch_rows(self.seed, step, n=n, batch_size=size)
         else:
             rows, weight = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
-        rows, weight = (np.split(x, self.parts)[self.part] for x in (rows, weight))
+        cut = (self.accumulate, self.parts, -1)
+        rows, weight = (x.reshape(cut)[:, self.part].reshape(-1) for x in (rows, weight))
         index = np.asarray(self.indices[rows])
         # Each image once, in ascending order: that is how disks are read fastest.
         distinct, place = np.unique(index, return_inverse=True)
@@ -141,7 +147,7 @@ def stream(batches: Callable[[int], Batch], steps: range, *, workers: int) -> It
     dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
     if workers:
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-        dataset = dataset.mp_prefetch(options)
+        dataset = dataset.mp_prefetch(options, worker_init_fn=_ignore_sigterm)
     iterator = iter(dataset)
     try:
         for batch in iterator:
@@ -178,6 +184,11 @@ def batch_rows(seed: int, step: int, *, n: int, batch_size: int) -> Int[np.ndarr
 def _permutation(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return generator.permutation(n)
+
+
+def _ignore_sigterm(*_: int) -> None:
+    # Schedulers send it to all processes, of which this one's parent has a checkpoint to write.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _try(batches: Callable[[int], Batch], step: int) -> Batch | str:

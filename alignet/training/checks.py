@@ -1,8 +1,10 @@
 """What is looked at before a run begins, and while it goes on."""
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +24,8 @@ FIELDS = (
 )
 # A resumed run may change these: they do not touch the weights, but for roundings.
 RUNNING = ("fsdp", "workers", "checkpoint_every", "log_every", "keep", "force")
+
+LOOKED_AT = 64  # images that tell one set from another
 
 
 def check_config(config: Any, student: students.Student) -> None:
@@ -152,8 +156,14 @@ def identity(
     params: students.Params,
     images: np.ndarray | Source,
     triplets: Triplets,
+    validation: Triplets | None,
+    teacher_z: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Everything the result depends on, to tell a resumed run from another one."""
+    """Everything the result depends on, to tell a resumed run from another one.
+
+    Of the images some are looked at: a machine that took another's place has other copies of the
+    same files.
+    """
 
     def digest(tree: Any) -> str:
         # Piece by piece: these may be gigabytes, and on disk.
@@ -163,11 +173,29 @@ def identity(
                 state.update(np.ascontiguousarray(leaf[start : start + 2**20]))
         return state.hexdigest()
 
-    pictures = images.fingerprint if isinstance(images, Source) else list(images.shape)
+    n = images.n if isinstance(images, Source) else len(images)
+    state = hashlib.sha256(f"{n}".encode())
+    for place in np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int).tolist():
+        name, picture = images.read(place) if isinstance(images, Source) else ("", images[place])
+        if isinstance(picture, Path):
+            picture = picture.read_bytes()
+        elif isinstance(picture, io.BytesIO):
+            picture = picture.getvalue()
+        else:
+            picture = np.ascontiguousarray(picture)
+        state.update(name.encode())
+        state.update(picture)
+    of_triplets = {
+        name: digest([some.indices, some.similarities])
+        for name, some in {"triplets": triplets, "validation": validation}.items()
+        if some is not None
+    }
+    if teacher_z is not None:
+        of_triplets["teacher"] = digest(teacher_z)
     return {
         "config": {k: v for k, v in config.to_dict().items() if k not in RUNNING},
         "student": student._asdict(),
         "params": digest(params),
-        "images": pictures,
-        "triplets": digest([triplets.indices, triplets.similarities]),
+        "images": state.hexdigest(),
+        **of_triplets,
     }

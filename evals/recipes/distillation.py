@@ -39,13 +39,15 @@ def scorer(
       by "evals/EVAL/COLUMN".
 
     Raises:
-      InputError: an eval is unknown; later, its data are not there.
+      InputError: an eval is unknown, or its data are not there.
     """
     for name in evals:
         if name not in scoring.QUESTIONS:
             known = ", ".join(scoring.QUESTIONS)
             raise InputError(f"config.evals: {name!r} is unknown; expected some of {known}.")
     options = Options(resamples=FEWEST, cache=cache)
+    for name in evals:  # now, not after the first thousands of steps
+        scoring.QUESTIONS[name].load(data_dir, options)
 
     def score(params: students.Params) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:

@@ -29,6 +29,9 @@ from evals.recipes import distillation as with_evals
 from evals.recipes import human_scores
 from evals.runs import Run
 
+DATA = "config.people.data_dir"
+# Evals of people's choices between the THINGS objects.
+CHOICES = ("things", "things_photographs", "uncertainty")
 # As in the paper, by folder.
 LABELS = {
     "original": "original",
@@ -46,7 +49,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
       Preempted: SIGTERM came while a student was trained.
     """
     workdir = Path(workdir)
-    human_side.data_dir(config.people)
+    data_dir = human_side.data_dir(config.people, DATA)
     _check(config)
     original, transform = _as_it_is(config, workdir)
     trained = {
@@ -73,7 +76,12 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     finished = {}
     for name, (weights, ud_file) in settings.items():
         model = networks.from_checkpoint(weights, cache=cache / name, transform=ud_file)
-        finished[LABELS[name]] = _score(config, workdir / "evals" / name, LABELS[name], model)
+        found = _score(config, workdir / "evals" / name, LABELS[name], model, data_dir)
+        if name == "ud":
+            unseen = {key: own for key, own in found.answers.items() if key not in CHOICES}
+            found = found._replace(answers=unseen)
+        if found.answers:
+            finished[LABELS[name]] = found
     output.clear(workdir)
     text = output.write_comparison(workdir, finished, remarks=_remarks(config, workdir, finished))
     print(text, output.places(workdir), sep="\n", flush=True)
@@ -87,9 +95,17 @@ def _check(config: ml_collections.ConfigDict) -> None:
             "config.untransformed is empty; expected the dataset of the teacher without alignment, "
             "which configs/alignet_dataset.py makes with --config.transform=untransformed."
         )
-    for path in (config.untransformed, config.ud_file):
-        if path and not Path(path).is_file():
-            raise InputError(f"{path}: no such file.")
+    for name, given in {
+        "distill.dense": config.distill.dense,
+        "validation": config.validation,
+    }.items():
+        if given:
+            raise InputError(
+                f"config.{name} is {given}, which is of one teacher, and there are two here; "
+                "expected none of it: train with configs/distill_siglip_b16.py."
+            )
+    if not Path(config.untransformed).is_file():
+        raise InputError(f"{config.untransformed}: no such file; expected an AligNet dataset.")
     known = (*scoring.QUESTIONS, HUMAN, VISION)
     for name in config.compared:
         if name not in known:
@@ -103,7 +119,10 @@ def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, P
     image_size = config.image_size or None
     network = students.load(config.model, config.weights, image_size=image_size)
     objects, human = None, workdir / "human"
-    if not config.ud_file:
+    if config.ud_file:
+        ud.check_width(config.ud_file, network)
+    else:
+        ud.check_people(config.people)
         settings = {
             "batch_per_device": inference.default_batch(),
             "shard_size": 4096,
@@ -127,19 +146,18 @@ def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, P
 def _remarks(
     config: ml_collections.ConfigDict, workdir: Path, finished: Mapping[str, Run]
 ) -> list[str]:
-    """On THINGS, UD and the aligned teacher are scored on what they were fitted to."""
-    if not any("things" in run.answers for run in finished.values()):
+    """What UD was fitted to tells nothing about it, and something else does."""
+    if not any(name in run.answers for run in finished.values() for name in CHOICES):
         return []
     remark = (
-        "On THINGS, UD is scored on choices between objects that it was fitted to, unless it was "
-        "made of others, and AligNet's teacher knows them, too: there, as in the paper, their "
-        "scores say as much of the fit as of what was learnt."
+        "UD is fitted to people's choices between the THINGS objects, and not compared on them. "
+        "AligNet's student has not seen them, but its teacher may have been aligned by the same."
     )
     if config.ud_file:
         return [remark]
     people, human = config.people, workdir / "human"
     objects = ud.embedded_objects(people, human)
-    x = human_side.object_embeddings(objects, data_dir=human_side.data_dir(people)).matrix
+    x = human_side.object_embeddings(objects, data_dir=human_side.data_dir(people, DATA)).matrix
     unseen = human_scores.held_out_objects(people, human, len(x))
     folds = cross_validation.load_cross_validation(human / "ud.npz")
     before = kernels.gather_similarities(kernels.similarity_matrix(x), unseen.triplets)
@@ -153,11 +171,12 @@ def _remarks(
     ]
 
 
-def _score(config: ml_collections.ConfigDict, folder: Path, label: str, model: Model) -> Run:
+def _score(
+    config: ml_collections.ConfigDict, folder: Path, label: str, model: Model, data_dir: Path
+) -> Run:
     """What `python -m evals` finds and writes; embeddings made before are not made again."""
     output.clear(folder)
     options = Options(seed=config.eval_seed, cache=folder / "cache")
-    data_dir = human_side.data_dir(config.people)
     found = scoring.run([model], data_dir, options, evals=tuple(config.compared))
     output.write_run(folder, found, called=f"{config.model} ({label})")
     scoring.finished(folder / "cache")

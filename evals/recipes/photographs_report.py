@@ -86,6 +86,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     told = findings(found) + batch_findings(config, found[BATCH])
     rows = {network: tables.rows(own) for network, own in found.items()}
     changes = {network: tables.changes(own, COMPARED[network]) for network, own in found.items()}
+    folders = [workdir / f"split{place}" for place in range(len(config.splits))]
     about = {
         "config": config.to_dict(),
         "config_hash": stages.config_hash(config),
@@ -94,6 +95,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
         "artifacts": {
             path.relative_to(workdir).as_posix(): stages.file_hash(path)
             for path in sorted([*workdir.glob("*.npz"), *workdir.glob("split*/*.npz")])
+            if path.parent == workdir or path.parent in folders
         },
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -322,7 +324,8 @@ def _made_section(config: ml_collections.ConfigDict, workdir: Path) -> page.Sect
         row |= {"concepts held out": int(np.isin(groups, held_out).sum())}
         for network in (TEACHER, STUDENT):
             path = folder / f"ud_{network}.npz"
-            if path.is_file():
+            # There may be more, of an earlier run with more students.
+            if network == TEACHER or place < config.n_students:
                 folds = cross_validation.load_cross_validation(path)
                 row[f"λ, {network}"] = f"{folds.lambdas[folds.best]:g}"
         splits.append(row)
