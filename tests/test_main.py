@@ -266,3 +266,17 @@ def test_a_recipe_that_is_not_there_is_named(environment, tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ") and "configs/thing.py" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_options_that_are_off_can_be_given_a_number(environment):
+    options = ["--config.distill.grad_clip=1", "--config.distill.ema=0.99"]
+    done = subprocess.run(
+        [sys.executable, "main.py", "--config=configs/distill_siglip_b16.py", *options],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    # It comes to look at the files.
+    assert done.stderr.startswith("error: config.weights is empty"), done.stderr
