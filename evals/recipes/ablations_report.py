@@ -5,7 +5,6 @@ ablation is a comparison of such runs (`evals.comparison`). Then what paper 002 
 held against the numbers, each finding as a difference whose 95 % interval is above 0 or not.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ import ml_collections
 from alignet.recipes import ablations
 from alignet.recipes.ablations import BASE, MAIN, Ablation
 from alignet.runtime import files, stages
-from evals import comparison, networks, runs, scoring
+from evals import comparison, networks, report, runs, scoring
 from evals.answers import PEOPLE
 from evals.options import FewShot, Options
 from evals.pages import page
 from evals.pages.table import table
+from evals.recipes import provenance
 from evals.recipes.ablations_findings import (
     CHOICES,
     EVALS,
@@ -31,7 +31,6 @@ from evals.recipes.ablations_findings import (
     Finding,
     Scored,
 )
-from evals.report import DIFFERENCES, provenance
 from evals.runs import Run
 from evals.statistics import odd_one_out
 from evals.statistics.intervals import Measured
@@ -68,29 +67,23 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
         differences += [(name, *row) for row in found.differences]
         notes[name] = list(found.notes)
     base = scored.runs[KNOWN][BASE]
-    sections.append(provenance(base, "scores of the base students, as of all others"))
+    sections.append(report.provenance(base, "scores of the base students, as of all others"))
 
-    about = {
-        "config": config.to_dict(),
-        "config_hash": stages.config_hash(config),
-        "seed": config.seed,
-        "versions": stages.versions(),
-        "artifacts": {
-            f"{arm}/{size}": stages.file_hash(ablations.checkpoint(workdir, arm, size))
-            for arm, done in scored.runs[KNOWN].items()
-            for size in done.models
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    artifacts = {
+        f"{arm}/{size}": ablations.checkpoint(workdir, arm, size)
+        for arm, done in scored.runs[KNOWN].items()
+        for size in done.models
     }
+    about = provenance.of(config, artifacts)
     results = {
         "students": [_plain(row) for row in rows],
         "findings": [_plain(finding._asdict()) for finding in findings],
         "notes": notes,
     }
-    for name in (DIFFERENCES, runs.RESULTS, "report.html"):
+    for name in (report.DIFFERENCES, runs.RESULTS, "report.html"):
         files.remove_temporaries(workdir / name)
     columns = ("ablation", *comparison.DIFFERENCE_COLUMNS)
-    runs.write_csv(workdir / DIFFERENCES, columns, differences)
+    runs.write_csv(workdir / report.DIFFERENCES, columns, differences)
     files.write_json(workdir / runs.RESULTS, results | about)
     page.write_page(workdir / "report.html", TITLE, sections)
     page.write_figures(workdir / "figures", sections)
@@ -98,9 +91,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     print(f"\n{TITLE}\n\n{table(rows, columns=_columns(rows))}\n")
     for finding in findings:
         print(f"{finding.verdict + ':':16} {finding.paper} {_points(finding.here)}")
-    print(f"\nConfig {about['config_hash']}, seed {config.seed}; 95 % intervals in brackets.")
-    print(f"Results: {workdir / runs.RESULTS}")
-    print(f"Report:  {workdir / 'report.html'}", flush=True)
+    print(f"\n{provenance.closing(about, workdir)}", flush=True)
     return 0
 
 

@@ -6,7 +6,6 @@ and what is not shown, or the opposite, is said as well.
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import numpy as np
 
 from alignet import cross_validation
 from alignet.recipes import concepts, photographs
-from alignet.runtime import files, stages
+from alignet.runtime import files
 from evals import runs
 from evals.families import listed
 from evals.pages import page, settings_figures
 from evals.pages.table import table
 from evals.recipes import photographs_scores as scores
 from evals.recipes import photographs_tables as tables
+from evals.recipes import provenance
 from evals.recipes.photographs_scores import (
     ALIGNET,
     CENTRED,
@@ -83,28 +83,21 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
         BATCH: scores.dense(config, workdir),
         TEACHER: scores.teacher(config, workdir),
     }
-    told = findings(found) + batch_findings(config, found[BATCH])
+    of_batch = batch_findings(config, found[BATCH])
+    told = findings(found) + of_batch
     rows = {network: tables.rows(own) for network, own in found.items()}
     changes = {network: tables.changes(own, COMPARED[network]) for network, own in found.items()}
-    folders = [workdir / f"split{place}" for place in range(len(config.splits))]
-    about = {
-        "config": config.to_dict(),
-        "config_hash": stages.config_hash(config),
-        "seed": config.seed,
-        "versions": stages.versions(),
-        "artifacts": {
-            path.relative_to(workdir).as_posix(): stages.file_hash(path)
-            for path in sorted([*workdir.glob("*.npz"), *workdir.glob("split*/*.npz")])
-            if path.parent == workdir or path.parent in folders
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    folders = [workdir, *(workdir / f"split{place}" for place in range(len(config.splits)))]
+    artifacts = sorted(path for folder in folders for path in folder.glob("*.npz"))
+    about = provenance.of(
+        config, {path.relative_to(workdir).as_posix(): path for path in artifacts}
+    )
     sections = [
-        _first_section(config, found, told, rows, changes),
-        _batch_section(config, found[BATCH], rows[BATCH], changes[BATCH]),
-        _teacher_section(config, found, rows, changes),
+        _first_section(config, found[STUDENT], told, rows[STUDENT], changes[STUDENT]),
+        _batch_section(config, of_batch, rows[BATCH], changes[BATCH]),
+        _teacher_section(config, found[TEACHER], rows[TEACHER], changes[TEACHER]),
         _made_section(config, workdir),
-        _provenance(about),
+        provenance.section(about),
     ]
     for name in (runs.SCORES, DIFFERENCES, runs.RESULTS, "report.html"):
         files.remove_temporaries(workdir / name)
@@ -126,9 +119,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> int:
     for network in found:
         print(table(rows[network]), table(changes[network]), sep="\n\n", end="\n\n")
     print("\n".join(told))
-    print(f"\nConfig {about['config_hash']}, seed {config.seed}; 95 % intervals in brackets.")
-    print(f"Results: {workdir / runs.RESULTS}")
-    print(f"Report:  {workdir / 'report.html'}", flush=True)
+    print(f"\n{provenance.closing(about, workdir)}", flush=True)
     return 0
 
 
@@ -226,12 +217,11 @@ def _pictures(found: Scores, trainings: str) -> settings_figures.Figure:
 
 def _first_section(
     config: ml_collections.ConfigDict,
-    found: Mapping[str, Scores],
+    student: Scores,
     told: Sequence[str],
-    rows: Mapping[str, Sequence[Mapping[str, str]]],
-    changes: Mapping[str, Sequence[Mapping[str, str]]],
+    rows: Sequence[Mapping[str, str]],
+    changes: Sequence[Mapping[str, str]],
 ) -> page.Section:
-    student = found[STUDENT]
     units = {True: "difference of accuracies, points", False: "difference of correlations"}
     panels: dict[str, dict[str, dict[str, Measured]]] = {}
     for test in student.tests:
@@ -246,7 +236,7 @@ def _first_section(
             *told,
             INTERVALS,
             page.Table(
-                rows[STUDENT],
+                rows,
                 f"The student in every setting: means over {k} splits of the concepts, for each of "
                 "which UD was fitted and students were trained. Choices are those between "
                 "concepts that a split holds out; correlations are Spearman's, between the "
@@ -256,7 +246,7 @@ def _first_section(
                 f"{config.cifar.draws} times.",
             ),
             page.Table(
-                changes[STUDENT],
+                changes,
                 "What AligNet adds, by the same items and splits: accuracies in points.",
             ),
             page.Picture(
@@ -274,7 +264,7 @@ def _first_section(
 
 def _batch_section(
     config: ml_collections.ConfigDict,
-    found: Scores,
+    told: Sequence[str],
     rows: Sequence[Mapping[str, str]],
     changes: Sequence[Mapping[str, str]],
 ) -> page.Section:
@@ -287,7 +277,7 @@ def _batch_section(
             f"batch, {n} images, which takes no further passes. Short: after "
             f"{config.short_steps} steps, {n * config.short_steps:,} images; else after "
             f"{config.distill.steps}, {n * config.distill.steps:,} images.",
-            *batch_findings(config, found),
+            *told,
             page.Table(rows, "Students by drawn and by all triplets, as the table above."),
             page.Table(changes, "Differences by the same items and splits."),
         ],
@@ -296,19 +286,19 @@ def _batch_section(
 
 def _teacher_section(
     config: ml_collections.ConfigDict,
-    found: Mapping[str, Scores],
-    rows: Mapping[str, Sequence[Mapping[str, str]]],
-    changes: Mapping[str, Sequence[Mapping[str, str]]],
+    teacher: Scores,
+    rows: Sequence[Mapping[str, str]],
+    changes: Sequence[Mapping[str, str]],
 ) -> page.Section:
     return page.Section(
         "The teacher, for reference",
         [
             f"UD of the teacher is fitted for all {len(config.splits)} splits: choices here are "
             f"those that any of them holds out, above those of the first {config.n_students}.",
-            page.Table(rows[TEACHER], "The teacher before and after UD; as the table above."),
-            page.Table(changes[TEACHER], "What UD adds to the teacher."),
+            page.Table(rows, "The teacher before and after UD; as the table above."),
+            page.Table(changes, "What UD adds to the teacher."),
             page.Picture(
-                _pictures(found[TEACHER], "a split's own"),
+                _pictures(teacher, "a split's own"),
                 "All scores of the teacher, and VICE on the same choices.",
             ),
         ],
@@ -365,15 +355,3 @@ def _learnt(config: ml_collections.ConfigDict, workdir: Path) -> list[dict[str, 
                     }
                 )
     return rows
-
-
-def _provenance(about: Mapping[str, Any]) -> page.Section:
-    rows = [
-        {"what": "configuration", "value": about["config_hash"]},
-        {"what": "seed", "value": str(about["seed"])},
-        {"what": "finished", "value": about["finished"]},
-        *({"what": name, "value": version} for name, version in about["versions"].items()),
-        *({"what": name, "value": digest[:16]} for name, digest in about["artifacts"].items()),
-    ]
-    made = page.Table(rows, "What these numbers were made with; files by SHA-256.")
-    return page.Section("Provenance", [made])
