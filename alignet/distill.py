@@ -146,14 +146,13 @@ def distill(
         return layouts.to_unrolled(result) if compute.scan else result
 
     def measure(state: optimizer.State) -> dict[str, float]:
-        measured = {}
-        if validation is not None:
-            held_out = load(validation, seed=None, teacher_z=None)
-            batches = stream(held_out, range(len(held_out)), workers=config.workers)
-            current = state.get("ema", state["params"])
-            found = validate(current, (on_devices(batch) for batch in batches))
-            measured |= {f"validation/{name}": value for name, value in found.items()}
-        return measured
+        if validation is None:
+            return {}
+        held_out = load(validation, seed=None, teacher_z=None)
+        batches = stream(held_out, range(len(held_out)), workers=config.workers)
+        current = state.get("ema", state["params"])
+        found = validate(current, (on_devices(batch) for batch in batches))
+        return {f"validation/{name}": value for name, value in found.items()}
 
     ############################## Training ##############################
     first = jax.process_index() == 0

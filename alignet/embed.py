@@ -69,8 +69,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     embedder = students.load(
         config.model,
         config.weights,
-        image_size=config.image_size or None,
-        layer=None if config.layer < 0 else config.layer,
+        **layer_and_size(config),
         compute=students.Compute(config.dtype, config.scan, backend=config.backend),
     )
     model = config.model
@@ -82,6 +81,24 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
     settings = {k: config[k] for k in ("shard_size", "unreadable", "not_rgb")}
     settings["batch_per_device"] = config.batch_per_device or inference.default_batch()
     make(Path(workdir) / f"{name}.npz", embedder, source, **settings)
+
+
+def layer_and_size(config: ml_collections.ConfigDict) -> dict[str, int | None]:
+    """What a recipe's numbers mean to `students.load`: a layer of −1 or a size of 0 is none."""
+    return {
+        "layer": None if config.layer < 0 else config.layer,
+        "image_size": config.image_size or None,
+    }
+
+
+def every_picture(shard_size: int, batch_per_device: int = 0) -> dict[str, Any]:
+    """Settings of `make` for recipes that can do without no picture; 0 for the default batch."""
+    return {
+        "batch_per_device": batch_per_device or inference.default_batch(),
+        "shard_size": shard_size,
+        "unreadable": "fail",
+        "not_rgb": "convert",
+    }
 
 
 def make(artifact: Path, embedder: Embedder, source: Source, **settings: Any) -> None:

@@ -46,6 +46,14 @@ QUESTIONS = {
 }
 
 
+def check_names(option: str, names: Sequence[str], *, families: Sequence[str] = ()) -> None:
+    """Raises InputError if an option of a recipe names what is no eval and none of the families."""
+    known = (*QUESTIONS, *families)
+    for name in names:
+        if name not in known:
+            raise InputError(f"{option}: {name!r} is unknown; expected some of {', '.join(known)}.")
+
+
 def run(
     models: Sequence[Model],
     data_dir: Path,

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from alignet.data.human import load_triplets, object_ids
+from alignet.data.human import load_triplets, object_ids, odd_last
 from alignet.errors import InputError
 
 
@@ -17,6 +17,12 @@ def test_text_and_npy_give_the_same_triplets(tmp_path):
         found = load_triplets(tmp_path / name, n_objects=4)
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, rows)
+
+
+def test_the_odd_one_out_goes_last_and_the_others_stay_in_order():
+    triplets = np.array([[7, 3, 5]] * 3, np.int32)
+    ordered = odd_last(triplets, np.array([0, 1, 2]))
+    assert ordered.tolist() == [[7, 3, 5], [7, 5, 3], [3, 5, 7]] and ordered.dtype == np.int32
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,19 @@ def load_triplets(path: str | Path, *, n_objects: int | None = None) -> Int[np.n
     return triplets
 
 
+def odd_last(
+    triplets: Int[np.ndarray, "n 3"], pair: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "n 3"]:
+    """Puts the odd one out last; the two others stay in the order they had.
+
+    Args:
+      triplets: three objects (i, j, k) a row.
+      pair: the others: 0 for ij, 1 for ik, 2 for jk.
+    """
+    order = np.array([(0, 1, 2), (0, 2, 1), (1, 2, 0)])[pair]
+    return np.take_along_axis(triplets, order, axis=1)
+
+
 def object_ids(data_dir: str | Path) -> np.ndarray | None:
     """The names of the THINGS objects in the order that `things/triplets.txt` counts in.
 

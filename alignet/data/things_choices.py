@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from alignet.data.embeddings import load_embeddings
-from alignet.data.human import INTEGER, RELEASE, load_triplets, object_ids
+from alignet.data.human import INTEGER, RELEASE, load_triplets, object_ids, odd_last
 from alignet.errors import Absent, InputError
 
 if TYPE_CHECKING:
@@ -214,9 +214,7 @@ def _load_table(
     _refuse(path, bad, images, f"three different images from 1 to {len(raw)}")
     _refuse(path, (choice < 1) | (choice > 3), choice, "choice 1, 2 or 3")
     _refuse(path, ~np.isin(asked, (0, 1, 2, 3)), asked, "noise_ceiling 0, 1, 2 or 3")
-    # The chosen one last, the others in the order they had.
-    order = np.array([[1, 2, 0], [0, 2, 1], [0, 1, 2]])[choice - 1]
-    triplets = raw[np.take_along_axis(images, order, axis=1) - 1]
+    triplets = raw[odd_last(images, 3 - choice) - 1]
     person, people = table["subject_id"].factorize()
     two, again = _asked_twice(triplets[asked == 2], person[asked == 2])
     return Choices(

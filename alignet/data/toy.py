@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from alignet.data.human import odd_last
 from alignet.data.images import Images, save_images
 from alignet.errors import InputError
 from alignet.runtime.files import atomic_path, write_npz
@@ -285,8 +286,7 @@ def ask(
     """Lets simulated people answer: each triplet in an order that has the odd one out last."""
     cumulative = np.cumsum(choice_probabilities(concepts, triplets), axis=1)
     pair = (rng.random((len(triplets), 1)) >= cumulative[:, :2]).sum(axis=1)
-    order = np.array([(0, 1, 2), (0, 2, 1), (1, 2, 0)])[pair]
-    return np.take_along_axis(triplets, order, axis=1)
+    return odd_last(triplets, pair)
 
 
 def noise_ceiling(concepts: Float[np.ndarray, "n d"]) -> float:

@@ -23,7 +23,6 @@ from alignet.data.labelled import Labelled, open_labelled
 from alignet.errors import InputError
 from alignet.recipes import ud
 from alignet.runtime import files, stages
-from alignet.students import inference
 
 UD, UNTRANSFORMED, HUMAN = "ud", "untransformed", "human"  # folders
 
@@ -60,12 +59,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | Path) -> None:
         if by_class:
             cache = workdir / "cache"
             labelled = open_labelled(images, cache=cache, data_dir=config.data_dir)
-    settings = {
-        "batch_per_device": config.batch_per_device or inference.default_batch(),
-        "shard_size": config.shard_size,
-        "unreadable": "fail",
-        "not_rgb": "convert",
-    }
+    settings = embed.every_picture(config.shard_size, config.batch_per_device)
 
     ############################## The teacher's view: every process ##############################
     # The objects first: they are few, and what is wrong with them is known before all is embedded.

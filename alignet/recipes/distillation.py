@@ -19,7 +19,7 @@ from alignet.data.records import TFDS
 from alignet.distill import Evaluate, distill
 from alignet.errors import InputError
 from alignet.runtime.work_folder import is_remote
-from alignet.training.checks import LOOKED_AT
+from alignet.training.checks import looked_at
 
 WANTED = {
     "weights": "the student's weights, as in --config.weights=siglip_b16_224.npz",
@@ -105,7 +105,7 @@ def _teacher(path: str, source: Source, images: str) -> np.ndarray:
     found = load_embeddings(path)
     places = range(source.n)
     if images.startswith(TFDS):  # names are in the records, a million of which are not read
-        places = np.linspace(0, source.n - 1, min(source.n, LOOKED_AT)).astype(int).tolist()
+        places = looked_at(source.n)
     if (
         found.ids is None
         or len(found.ids) != source.n

@@ -25,6 +25,7 @@ from alignet import cross_validation, embed, human_side, sampling, student_side,
 from alignet import triplets as kernels
 from alignet.data import things_photographs
 from alignet.data.embeddings import Embeddings, load_embeddings, save_embeddings
+from alignet.data.human import odd_last
 from alignet.data.images import Images, load_images, open_source, save_images
 from alignet.data.unpack import unpack
 from alignet.errors import InputError
@@ -37,7 +38,6 @@ from alignet.recipes.concepts import (
     load_concepts,
 )
 from alignet.runtime import stages
-from alignet.students import inference
 from alignet.students.centring import centre
 
 # Students, after whose teacher they are called: it is aligned, or it is not. The aligned one has
@@ -201,10 +201,7 @@ def teacher_embeddings(
             parts[name],
             embedder,
             open_source(folder),
-            batch_per_device=inference.default_batch(),
-            shard_size=128,
-            unreadable="fail",
-            not_rgb="convert",
+            **embed.every_picture(shard_size=128),
         )
 
     def step(out: Path, _: Path) -> None:
@@ -221,10 +218,7 @@ def _called(ids: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _load(model: ml_collections.ConfigDict) -> students.Embedder:
-    layer = None if model.layer < 0 else model.layer
-    return students.load(
-        model.name, model.weights, layer=layer, image_size=model.image_size or None
-    )
+    return students.load(model.name, model.weights, **embed.layer_and_size(model))
 
 
 def _settings(model: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -279,9 +273,8 @@ def soft_answers(
     """
     similarities = kernels.similarity_matrix(vice)
     triplets = sampling.draw("random", np.arange(len(vice)), n_triplets, seed=seed).train
-    odd = 2 - kernels.gather_similarities(similarities, triplets).argmax(axis=1)
-    order = np.argsort(np.arange(3) == odd[:, None], axis=1, kind="stable")
-    triplets = np.take_along_axis(triplets, order, axis=1)
+    pair = kernels.gather_similarities(similarities, triplets).argmax(axis=1)
+    triplets = odd_last(triplets, pair)
     s = kernels.gather_similarities(similarities, triplets)
     return triplets, np.exp(kernels.log_probabilities(s))
 
@@ -291,9 +284,8 @@ def draw_answers(
 ) -> Int[np.ndarray, "t 3"]:
     """The triplets with an odd one out, last, that is drawn from p* of their pairs (ij, ik, jk)."""
     drawn = np.random.default_rng(seed).random((len(triplets), 1))
-    odd = 2 - (drawn > p_star.cumsum(axis=1)[:, :2]).sum(axis=1)
-    order = np.argsort(np.arange(3) == odd[:, None], axis=1, kind="stable")
-    return np.take_along_axis(triplets, order, axis=1)
+    pair = (drawn > p_star.cumsum(axis=1)[:, :2]).sum(axis=1)
+    return odd_last(triplets, pair)
 
 
 ########################################## Configuration ##########################################

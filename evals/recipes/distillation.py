@@ -7,7 +7,6 @@ from pathlib import Path
 import ml_collections
 
 from alignet import students
-from alignet.errors import InputError
 from alignet.recipes import distillation
 from evals import networks, scoring
 from evals.options import Options
@@ -41,10 +40,7 @@ def scorer(
     Raises:
       InputError: an eval is unknown, or its data are not there.
     """
-    for name in evals:
-        if name not in scoring.QUESTIONS:
-            known = ", ".join(scoring.QUESTIONS)
-            raise InputError(f"config.evals: {name!r} is unknown; expected some of {known}.")
+    scoring.check_names("config.evals", evals)
     options = Options(resamples=FEWEST, cache=cache)
     for name in evals:  # now, not after the first thousands of steps
         scoring.QUESTIONS[name].load(data_dir, options)

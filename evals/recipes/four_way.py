@@ -15,12 +15,11 @@ from pathlib import Path
 import jax
 import ml_collections
 
-from alignet import cross_validation, human_side, students
+from alignet import cross_validation, embed, human_side, students
 from alignet import triplets as kernels
 from alignet.errors import InputError
 from alignet.recipes import distillation, ud
 from alignet.runtime import stages
-from alignet.students import inference
 from evals import networks, output, scoring
 from evals.answers import HUMAN, VISION
 from evals.models import Model
@@ -106,12 +105,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
             )
     if not Path(config.untransformed).is_file():
         raise InputError(f"{config.untransformed}: no such file; expected an AligNet dataset.")
-    known = (*scoring.QUESTIONS, HUMAN, VISION)
-    for name in config.compared:
-        if name not in known:
-            raise InputError(
-                f"config.compared: {name!r} is unknown; expected some of {', '.join(known)}."
-            )
+    scoring.check_names("config.compared", config.compared, families=(HUMAN, VISION))
 
 
 def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, Path | None]:
@@ -123,12 +117,7 @@ def _as_it_is(config: ml_collections.ConfigDict, workdir: Path) -> tuple[Path, P
         ud.check_width(config.ud_file, network)
     else:
         ud.check_people(config.people)
-        settings = {
-            "batch_per_device": inference.default_batch(),
-            "shard_size": 4096,
-            "unreadable": "fail",
-            "not_rgb": "convert",
-        }
+        settings = embed.every_picture(shard_size=4096)
         objects = ud.embed_objects(config.people, human, network, settings)
     original = workdir / "original" / "student.npz"
     if jax.process_index() > 0:

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float, Int
 
-from alignet import human_side
+from alignet import embed, human_side
 from alignet.data import things_choices, things_photographs
 from alignet.data.embeddings import load_embeddings
 from alignet.data.labelled import open_labelled
@@ -154,8 +154,7 @@ def _student(workdir: Path, weights: Path, ud: Path | None = None) -> Subject:
 def teacher(config: ml_collections.ConfigDict, workdir: Path) -> Scores:
     """Scores the teacher before and after UD, on all splits."""
     seen = workdir / "embeddings" / f"{held_out.LABELLED}.npz"
-    row, layer = config.teacher, None if config.teacher.layer < 0 else config.teacher.layer
-    weights = Path(row.weights)
+    weights = Path(config.teacher.weights)
 
     def centre(out: Path, _: Path) -> None:
         mean = load_embeddings(seen).matrix.mean(axis=0, dtype=np.float64)
@@ -163,10 +162,9 @@ def teacher(config: ml_collections.ConfigDict, workdir: Path) -> Scores:
 
     def subject(name: str, transform: Path | None) -> Subject:
         network = networks.from_zoo(
-            row.name,
+            config.teacher.name,
             weights,
-            layer,
-            row.image_size or None,
+            **embed.layer_and_size(config.teacher),
             cache=workdir / "evals" / "embeddings",
             transform=transform,
         )
