@@ -31,13 +31,22 @@ the set's name: peterson/animals/stim-0007, king/set1/0001, kriegeskorte92/krieg
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from alignet.data.levels import CHOICES, Filters
 from alignet.errors import InputError
-from alignet.runtime.command_line import Parser
+from alignet.runtime.command_line import (
+    Parser,
+    count,
+    counts,
+    listed,
+    positive,
+    prepare,
+    several,
+    some_of,
+    whole,
+)
 from evals import models, networks, output, runs, scoring
 from evals.answers import HUMAN, VISION
 from evals.options import HEADS, FewShot, Options
@@ -88,7 +97,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     what = (
         f"by commas: {', '.join(EVALS)}; or {HUMAN} (default), {VISION}: all whose data are there"
     )
-    parser.add_argument("--evals", type=names, help=what)
+    parser.add_argument("--evals", type=some_of(*EVALS, HUMAN, VISION), help=what)
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
     defaults = Options()
     parser.add_argument(
@@ -122,7 +131,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="a folder with train/ and val/ (folders of classes, or train.npz and val.npz with ids "
         "and labels); default: DATA/imagenet, or tfds's",
     )
-    kinds = {"shots": counts, "draws": count, "data": listed, "heads": heads}
+    kinds = {"shots": counts, "draws": count, "data": listed, "heads": some_of(*HEADS)}
     for name, value in FewShot()._asdict().items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else value
         text = f"{FEWSHOT[name]}; default: {text}" if value else FEWSHOT[name]
@@ -168,64 +177,6 @@ def _parser(prog: str, description: str | None) -> Parser:
 
 
 EVALS = tuple(scoring.QUESTIONS)
-
-
-def listed(text: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty part; expected names by commas")
-    return found
-
-
-def names(text: str) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(text.split(",")))
-    for name in chosen:
-        if name not in (*EVALS, HUMAN, VISION):
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(EVALS)}")
-    return chosen
-
-
-def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
-def whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def counts(text: str) -> tuple[int, ...]:
-    found = tuple(dict.fromkeys(text.split(",")))
-    if not all(one.isdecimal() and int(one) > 0 for one in found):
-        raise argparse.ArgumentTypeError(f"{text!r} is not whole numbers from 1 on, by commas")
-    return tuple(sorted(map(int, found)))
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def heads(text: str) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(text.split(",")))
-    for name in chosen:
-        if name not in HEADS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(HEADS)}")
-    return chosen
-
-
-def several(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2 on")
-    return int(text)
 
 
 def score(options: argparse.Namespace) -> str:
@@ -280,27 +231,14 @@ def compare(options: argparse.Namespace) -> str:
     return output.write_comparison(options.out, runs.load_labelled(folders, options.labels))
 
 
-def _prepare(out: Path) -> None:
-    """Makes the folder for the results, and finds now and not at the end that it cannot be had."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except FileExistsError:
-        raise InputError(f"{out}: is a file; expected a folder for the results.") from None
-    except OSError as error:
-        raise InputError(
-            f"{out}: {error.strerror}; expected a folder for the results that can be written."
-        ) from None
-    output.clear(out)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     comparing = argv[:1] == ["compare"]
     try:
         options = parse_compare(argv[1:]) if comparing else parse(argv)
-        _prepare(options.out)
+        prepare(options.out)
+        output.clear(options.out)
         text = compare(options) if comparing else score(options)
     except (InputError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
