@@ -180,7 +180,9 @@ def from_embeddings(pattern: str | Path, *, transform: Path | None = None) -> li
     if not paths[0].exists():
         found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
         paths = [path for path in found if path.suffix in SUFFIXES and path.is_file()]
-        paths = paths or [path for path in found if path.is_dir()]
+        # Of a model that could not be embedded there may be a folder that says why.
+        folders = (path for path in found if path.is_dir())
+        paths = paths or [path for path in folders if any(path.rglob("*.npz"))]
     if not paths:
         raise InputError(f"{pattern}: no such file; expected embeddings in an .npz or .npy.")
     return [
@@ -193,7 +195,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """As little of each path's end as tells it from the others."""
 
     def end(path: Path, depth: int) -> str:
-        return Path(*path.with_suffix("").parts[-depth:]).as_posix()
+        # The dot in a folder's name, resnet50.a1_in1k, is none before a suffix.
+        whole = path if path.is_dir() else path.with_suffix("")
+        return Path(*whole.parts[-depth:]).as_posix()
 
     names = []
     for path in paths:

@@ -71,7 +71,14 @@ def load_peterson(data_dir: str | Path, *, mask_missing: bool = False) -> list[J
       Absent: there is no such folder.
       InputError: a file is missing or damaged, or is not what it should be.
     """
-    folder = _root(data_dir, "peterson", "the similarity ratings of Peterson et al. (2016, 2018)")
+    return read_peterson(
+        _root(data_dir, "peterson", "the similarity ratings of Peterson et al. (2016, 2018)"),
+        mask_missing=mask_missing,
+    )
+
+
+def read_peterson(folder: Path, *, mask_missing: bool = False) -> list[JudgmentSet]:
+    """The same as `load_peterson`, from that folder itself."""
     public = sorted(name for name in COARSE + FINE if (folder / name).is_dir())
     if public and not (folder / "similarity.npz").exists():
         return [_peterson_folder(folder / name, mask_missing) for name in public]
