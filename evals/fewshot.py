@@ -95,13 +95,18 @@ def load(data_dir: Path, options: Options) -> Data:
         )
     parts = [part for _, pool, test in opened for part in (pool, test) if part is not None]
     return Data(
-        [_task(name, pool, test, options) for name, pool, test in opened],
+        [task(name, pool, test, options) for name, pool, test in opened],
         tuple(dict.fromkeys(path for part in parts for path in part.files)),
         {part.name: part.fingerprint for part in parts},
     )
 
 
-def _task(name: str, pool: Labelled, test: Labelled | None, options: Options) -> Task:
+def task(name: str, pool: Labelled, test: Labelled | None, options: Options) -> Task:
+    """Draws the examples of a data set: from `pool`; without a test split, its rest is tested.
+
+    Raises:
+      InputError: a class has too few images.
+    """
     _, shots, times, _ = options.fewshot
     with naming(name):
         # Where there is no test split, some of every class must be left.

@@ -207,6 +207,15 @@ def test_nothing_to_score_is_said(tmp_path):
         from_embeddings(tmp_path)
 
 
+def test_a_dot_in_a_folders_name_is_part_of_it(tmp_path):
+    for tag in ("a1_in1k", "tv_in1k"):
+        written(tmp_path / f"resnet50.{tag}" / "cichy.npz", IDS)
+    (tmp_path / "vgg11").mkdir()
+    (tmp_path / "vgg11" / "failed.txt").write_text("no weights")
+    found = from_embeddings(str(tmp_path / "*"))
+    assert [model.name for model in found] == ["resnet50.a1_in1k", "resnet50.tv_in1k"]
+
+
 def test_a_folder_is_a_model_with_a_file_a_set(tmp_path):
     written(tmp_path / "vit" / "cichy.npz", IDS)
     written(tmp_path / "vit" / "cifar100" / "test.npz", IDS[::-1])
