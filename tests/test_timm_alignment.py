@@ -114,7 +114,8 @@ def folder(tmp_path):
 def test_shuffled_rows_are_found_by_id(folder):
     sets = [judged(), judged(8, "peterson/fruits", 1)]
     own = {"straight": folder("straight", sets), "shuffled": folder("shuffled", sets, shuffle=True)}
-    found, notes = alignment.align_all(own, sets)
+    found, used, notes = alignment.align_all(own, sets)
+    assert used == ["peterson/animals", "peterson/fruits"]
     assert found["straight"] == found["shuffled"] and not notes
     assert found["straight"].keys() == {"peterson/animals", "peterson/fruits", MEAN}
     for metric in METRICS:
@@ -125,8 +126,8 @@ def test_shuffled_rows_are_found_by_id(folder):
 def test_sets_and_models_without_rows_are_said(folder):
     sets = [judged(), judged(8, "peterson/fruits", 1), judged(8, "peterson/various", 2)]
     own = {"whole": folder("whole", sets[:2]), "half": folder("half", sets[:1])}
-    found, notes = alignment.align_all(own, sets)
-    assert MEAN in found["whole"] and MEAN not in found["half"]
+    found, used, notes = alignment.align_all(own, sets)
+    assert MEAN in found["whole"] and MEAN not in found["half"] and len(used) == 2
     assert notes == [
         "No model has rows for peterson/various; it is not in the means.",
         "1 of 2 models lack rows of a set and have no mean: half.",
@@ -149,3 +150,11 @@ def test_another_number_of_photographs_is_refused(folder):
     people, fewer = judged(), judged(8)
     with pytest.raises(InputError, match=r"animals\.npz: .*1 of 9 expected ids are missing"):
         alignment.align_all({"fewer": folder("fewer", [fewer])}, [people])
+
+
+def test_a_set_that_is_only_begun_with_takes_no_mean_away(folder):
+    sets = [judged(), judged(8, "peterson/fruits", 1)]
+    own = {name: folder(name, sets[: 1 + (name == "a")]) for name in "abc"}
+    found, used, notes = alignment.align_all(own, sets)
+    assert used == ["peterson/animals"] and all(MEAN in one for one in found.values())
+    assert notes == ["Only 1 of 3 models have rows for peterson/fruits; it is not in the means."]

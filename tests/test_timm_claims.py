@@ -50,7 +50,10 @@ def test_fashion_mnist_is_not_mnist():
     assert not tables.is_one_shot("fashion_mnist/test, logistic, 1-shot", "mnist")
 
 
-def world(n=40, seed=0):
+GIVEN = "ImageNet top-1"
+
+
+def world(n=45, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     table = pd.DataFrame(
@@ -60,39 +63,45 @@ def world(n=40, seed=0):
     table["imagenet top1"] = rng.uniform(60, 80, size=n)
     table["sketch top1"] = x**2 + 0.2 * rng.normal(size=n)
     table["a top1"] = -(x**2) + 0.2 * rng.normal(size=n)
-    return table, [f"family {i % 5}" for i in range(n)]
+    return table, [f"family {i % 15:02}" for i in range(n)]
 
 
 def judged(table, family):
     covariates = table[["imagenet top1"]].to_numpy()
+    conditions = {"": covariates[:, :0], GIVEN: covariates}
     properties = [p for p in tables.RESULTS if p.column in table]
     drawn = {"resamples": 100, "seed": 0}
     found = claims.Tables(
         tables.intercorrelations(table, family, **drawn),
         tables.with_imagenet(table, properties, family, **drawn),
-        tables.all_correlations(table, properties, covariates, "top-1", family, **drawn),
-        tables.shapes(table, properties, covariates, "top-1"),
+        tables.all_correlations(table, properties, conditions, family, **drawn),
+        tables.shapes(table, properties, conditions),
         tables.group_means(table, properties),
-        tables.without_families(table, properties, covariates, family, tested=properties[:1]),
+        tables.without_families(
+            table, properties, covariates, GIVEN, family, tested=properties[1:]
+        ),
         [],
         [],
         [],
     )
-    return found, claims.judge(found, table.assign(**{"real gain": np.nan}), "top-1", "")
+    return found, claims.judge(found, table.assign(**{"real gain": np.nan}), GIVEN, "")
 
 
 def test_a_bend_upwards_holds_and_one_downwards_is_contradicted():
     found, judgement = judged(*world())
     by_claim = {claim.claim: claim for claim in judgement}
-    up = by_claim["ImageNet-Sketch top-1 rises with z² of Pearson alignment"]
-    down = by_claim["ImageNet-A top-1 rises with z² of Pearson alignment"]
+    up = by_claim[f"ImageNet-Sketch top-1 rises with z² of Pearson alignment, given {GIVEN}"]
+    down = by_claim[f"ImageNet-A top-1 rises with z² of Pearson alignment, given {GIVEN}"]
+    u = by_claim[f"ImageNet-Sketch top-1 is a U over Pearson alignment, given {GIVEN}"]
+    assert u.verdict == HOLDS and u.without == "none"
     assert (
         up.verdict == up.by_families == HOLDS and up.without == "none" and up.paper == "r = 0.191"
     )
     assert down.verdict == CONTRADICTED
-    assert by_claim["ImageNet-R top-1 rises with z² of Pearson alignment"].verdict == UNKNOWN
+    absent = by_claim[f"ImageNet-R top-1 rises with z² of Pearson alignment, given {GIVEN}"]
+    assert absent.verdict == UNKNOWN
     shapes = {(r["property"], r["metric"], r["given"]): r["shape"] for r in found.shapes}
-    assert shapes["ImageNet-Sketch top-1", "pearson", "top-1"] == "U"
+    assert shapes["ImageNet-Sketch top-1", "pearson", GIVEN] == "U"
     assert shapes["ImageNet-A top-1", "pearson", ""] == "inverted U"
 
 
@@ -100,16 +109,13 @@ def test_a_claim_that_hangs_on_one_family_names_it():
     table, family = world(seed=1)
     rng = np.random.default_rng(1)
     table["sketch top1"] = rng.normal(size=len(table))
-    odd = np.array(family) == "family 3"
+    odd = np.array(family) == "family 03"
     table.loc[odd, ["pearson", "spearman", "triplet"]] += 6.0
     table.loc[odd, "sketch top1"] += 9.0
     _, judgement = judged(table, family)
-    (claim,) = [
-        c
-        for c in judgement
-        if c.claim == "ImageNet-Sketch top-1 rises with z² of Pearson alignment"
-    ]
-    assert claim.verdict == HOLDS and "family 3" in claim.without
+    says = f"ImageNet-Sketch top-1 rises with z² of Pearson alignment, given {GIVEN}"
+    (claim,) = [claim for claim in judgement if claim.claim == says]
+    assert claim.verdict == HOLDS and "family 03" in claim.without
 
 
 def test_every_row_states_its_n():
@@ -118,7 +124,7 @@ def test_every_row_states_its_n():
     found, _ = judged(table, family)
     for rows in found:
         assert all("n" in row for row in rows)
-    assert {r["n"] for r in found.correlations if r["property"] == "ImageNet-Sketch top-1"} == {39}
+    assert {r["n"] for r in found.correlations if r["property"] == "ImageNet-Sketch top-1"} == {44}
 
 
 def test_figures_are_drawn_with_what_there_is():
@@ -156,10 +162,41 @@ def test_makings_are_judged_by_pairs_sizes_and_thirds():
     rows = tables.family_rows(table, listed, values)
     found = claims.Tables([], [], [], [], [], [], *rows)
     empty = table.assign(**{"real gain": np.nan})
-    by_claim = {c.claim: c for c in claims.judge(found, empty, "top-1", "x, mean")}
+    by_claim = {c.claim: c for c in claims.judge(found, empty, GIVEN, "x, mean")}
     assert by_claim["distillation raises Pearson alignment"].verdict == HOLDS
     assert by_claim["distillation raises Pearson alignment"].n == 18
     assert by_claim["size raises learning on x, mean in ResNet-RS"].verdict == HOLDS
     assert by_claim["BEiTs are in the low third by Pearson alignment"].verdict == HOLDS
     assert by_claim["BEiTs are in the high third by learning on x, mean"].found == "4 of 4"
     assert not any("pruning" in claim and "learning" in claim for claim in by_claim)
+
+
+def test_what_is_not_known_is_not_judged():
+    nan = Measured(np.nan, np.nan, np.nan, 0)
+    rows = [{"r": nan, "n": 0}] * 3
+    assert claims._falling(rows).verdict == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [((0.5, 0.3, 0.1), HOLDS), ((0.1, 0.3, 0.5), CONTRADICTED), ((0.12, 0.11, 0.1), NOT_SHOWN)],
+)
+def test_effects_that_fall_do_so_beyond_their_intervals(values, verdict):
+    rows = [{"r": Measured(v, v - 0.05, v + 0.05, 9), "n": 9} for v in values]
+    assert claims._falling(rows).verdict == verdict
+
+
+def test_printed_numbers_hold_within_the_interval():
+    row = {"r": Measured(0.8137, 0.78, 0.84, 491), "paper": 0.81}
+    judged = [
+        claims._of_number("", "", row | {"paper": printed}, digits=2, off=0.01).verdict
+        for printed in (0.81, 0.845, 0.7, 0.95)
+    ]
+    assert judged == [HOLDS, HOLDS, claims.DIFFERS, claims.DIFFERS]
+
+
+def test_few_families_have_no_interval_and_no_verdict_by_them():
+    table, family = world()
+    few = [f"family {int(name[-2:]) % 3}" for name in family]
+    _, judgement = judged(table, few)
+    assert {claim.by_families for claim in judgement} == {""}

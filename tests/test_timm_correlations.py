@@ -15,7 +15,7 @@ def drawn(n=60, seed=0):
     c = rng.normal(size=(n, 2))
     x = c[:, 0] + rng.normal(size=n)
     y = 0.5 * x - c[:, 1] + rng.normal(size=n)
-    family = np.array([f"family {i % 7}" for i in range(n)])
+    family = np.array([f"family {i % 13:02}" for i in range(n)])
     return x, y, c, family
 
 
@@ -38,7 +38,7 @@ def test_correlations_are_pingouins(c):
     np.testing.assert_allclose([found.r.low, found.r.high], theirs["CI95"], atol=0.0051)
     z, half = np.arctanh(found.r.value), scipy.stats.norm.ppf(0.975) / np.sqrt(60 - c - 3)
     np.testing.assert_allclose([found.r.low, found.r.high], np.tanh([z - half, z + half]))
-    assert found.r.n == 60 and found.families.n == 7
+    assert found.r.n == 60 and found.families.n == 13
 
 
 def test_only_models_that_have_everything_count():
@@ -63,10 +63,10 @@ def test_families_are_resampled_whole():
     # The same draws, row by row.
     rng, samples = np.random.default_rng(3), []
     rows = [np.flatnonzero(family == name) for name in np.unique(family)]
-    for counts in rng.multinomial(7, np.full(7, 1 / 7), size=40):
+    for counts in rng.multinomial(13, np.full(13, 1 / 13), size=40):
         again = np.concatenate([np.tile(own, k) for own, k in zip(rows, counts, strict=True)])
         samples.append(float(correlations.partial(np.column_stack([x, y, c])[again])))
-    expected = intervals.percentile(found.r.value, np.array(samples), 7)
+    expected = intervals.percentile(found.r.value, np.array(samples), 13)
     np.testing.assert_allclose(found.families, expected, atol=1e-9)
 
 

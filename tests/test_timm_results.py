@@ -109,7 +109,7 @@ BAD = {
     "share": (HEADER, [["vgg11", 224, 169.0, 188.0]], "from 0 to 100"),
     "above top5": (HEADER, [["vgg11", 224, 90.0, 80.0]], "top1 is 90 and top5 80"),
     "twice": (HEADER, [*OLD, OLD[1]], r"tv_resnet50 at 224 pixels comes twice.*line 6"),
-    "none of them": (HEADER, [["alexnet", 224, 50.0, 60.0]], "none of the 3 models"),
+    "none of them": (HEADER, [["alexnet", 224, 50.0, 60.0]], "no model of the study"),
 }
 
 
@@ -135,3 +135,8 @@ def test_files_that_are_none(tmp_path, listed):
     shutil.rmtree(folder)
     with pytest.raises(Absent, match="no such folder"):
         results.load(folder, listed)
+
+
+def test_a_snapshot_without_ones_own_models_says_so(tmp_path):
+    found = results.load(write(tmp_path / "old", OLD), models.chosen("mine,yours"))
+    assert found.table.isna().all().all() and "without 2 of the models" in found.notes[0]

@@ -9,6 +9,7 @@ all photographs give. Triplets that people leave undecided do not count, nor do 
 """
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,8 +91,8 @@ def align(
 @one_blas_thread
 def align_all(
     paths: Mapping[str, Path], sets: Sequence[JudgmentSet], *, similarity: str = "cosine"
-) -> tuple[dict[str, dict[str, dict[str, Measured]]], list[str]]:
-    """All models on all sets for which one of them has rows.
+) -> tuple[dict[str, dict[str, dict[str, Measured]]], list[str], list[str]]:
+    """All models on all sets for which they have rows.
 
     Args:
       paths: of the models' embeddings, by name; see `from_embeddings`.
@@ -99,23 +100,29 @@ def align_all(
       similarity: see `align`.
 
     Returns:
-      By model, set ("peterson/animals", …) and metric, and the mean over the sets as `MEAN` of the
-      models that have rows for all of them; and what is to be said of sets and models left out.
+      By model, set ("peterson/animals", …) and metric, and as `MEAN` the mean over the sets that
+      at least half as many models have as any, of models that have all of them; the names of these
+      sets; and what is to be said of sets and models left out.
 
     Raises:
       InputError: rows are bad; the message names the model and the set.
     """
     peoples = [prepare(judged) for judged in sets]
+    # NumPy parses headers with `ast`, which in Python 3.11 fails at times in two threads at once
+    # ("AST constructor recursion depth mismatch").
+    reading = threading.Lock()
 
     def one(path: Path) -> dict[str, dict[str, Measured]]:
         # Opened one after the other: the files of 491 models are more than may be open.
-        [model] = models.from_embeddings(path)
+        with reading:
+            [model] = models.from_embeddings(path)
         found = {}
         for people in peoples:
             judged = people.judged
             try:
                 # No photographs: the study is of what was embedded before.
-                rows = model.rows(judged.name, judged.ids, None)
+                with reading:
+                    rows = model.rows(judged.name, judged.ids, None)
             except Absent as reason:
                 # A file of this set that lacks some of its photographs was made of something else.
                 if (path / f"{judged.name}.npz").is_file():
@@ -129,27 +136,29 @@ def align_all(
         each = pool.map(one, paths.values())
         listed = list(progress(each, total=len(paths), desc="alignment", unit=" model"))
     found = dict(zip(paths, listed, strict=True))
-    used = [judged.name for judged in sets if any(judged.name in one for one in listed)]
-    notes = [
-        f"No model has rows for {judged.name}; it is not in the means."
-        for judged in sets
-        if judged.name not in used
-    ]
-    part = [name for name, one in found.items() if used and len(one) < len(used)]
-    for one in listed:
-        if used and len(one) == len(used):
-            one[MEAN] = _mean(one)
-    if part:
+    having = {s.name: sum(s.name in one for one in listed) for s in sets}
+    # A set that is only begun with would take the mean from all other models.
+    used = [name for name, n in having.items() if n and 2 * n >= max(having.values())]
+    notes = []
+    for name, n in having.items():
+        if name not in used:
+            who = f"Only {n} of {len(paths)} models have" if n else "No model has"
+            notes.append(f"{who} rows for {name}; it is not in the means.")
+    whole = [name for name, one in found.items() if used and {*used} <= one.keys()]
+    for name in whole:
+        found[name][MEAN] = _mean([found[name][one] for one in used])
+    part = [name for name in paths if name not in whole]
+    if used and part:
         notes.append(
             f"{len(part)} of {len(paths)} models lack rows of a set and have no mean: "
             f"{', '.join(part[:4])}{', …' if len(part) > 4 else ''}."
         )
-    return found, notes
+    return found, used, notes
 
 
-def _mean(by_set: Mapping[str, Mapping[str, Measured]]) -> dict[str, Measured]:
+def _mean(of_sets: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
     return {
-        metric: intervals.mean_of_independent([one[metric] for one in by_set.values()])
+        metric: intervals.mean_of_independent([one[metric] for one in of_sets])
         for metric in METRICS
     }
 

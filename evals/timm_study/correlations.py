@@ -22,19 +22,28 @@ from jaxtyping import Float, Int
 from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 
-FEWEST = 8  # models; ours: fewer say nothing, and Fisher's interval needs more than its covariates
+FEWEST = 8  # models; ours: fewer say nothing
+# Ours: of 24 unrelated models, intervals by families leave 0 out in 14 % of cases where they are of
+# six families, and in 8 % where of twelve.
+FEWEST_FAMILIES = 12
 
 
 class Correlation(NamedTuple):
     """Attributes:
     r: with Fisher's interval; NaN if there are fewer than `FEWEST` models, or one side is constant.
     p: two-sided; NaN likewise.
-    families: r with the bootstrap interval of families; n is their number.
+    families: r with the bootstrap interval of families; n is their number, and r is NaN if there
+      are fewer than `FEWEST_FAMILIES`.
     """
 
     r: Measured
     p: float
     families: Measured
+
+
+def fewest(covariates: Float[np.ndarray, "n c"]) -> int:
+    """How many models a correlation takes: Fisher's interval needs more than its covariates."""
+    return max(FEWEST, covariates.shape[1] + 4)
 
 
 def z_squared(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -67,9 +76,9 @@ def correlate(
     covariates = covariates[:, np.ptp(covariates, axis=0) > 0] if known.any() else covariates
     n, c = len(x), covariates.shape[1]
     names, family = np.unique(np.asarray(families)[known], return_inverse=True)
-    if n < max(FEWEST, c + 4) or min(np.ptp(x), np.ptp(y)) == 0:
-        undefined = Measured(np.nan, np.nan, np.nan, n)
-        return Correlation(undefined, np.nan, undefined._replace(n=len(names)))
+    undefined = Measured(np.nan, np.nan, np.nan, len(names))
+    if n < fewest(covariates) or min(np.ptp(x), np.ptp(y)) == 0:
+        return Correlation(undefined._replace(n=n), np.nan, undefined)
     columns = {"x": x, "y": y} | {f"c{i}": column for i, column in enumerate(covariates.T)}
     covar = [f"c{i}" for i in range(c)]
     frame = pd.DataFrame(columns)
@@ -85,6 +94,9 @@ def correlate(
         r = float(np.copysign(r, partial(frame.to_numpy())))
         # As pingouin's own interval, which it rounds to two decimals.
         low, high = pingouin.compute_esci(stat=r, nx=n - c, eftype="r", decimals=8)
+    if len(names) < FEWEST_FAMILIES:
+        # Resamples of a few families are too alike: the interval would be too short.
+        return Correlation(Measured(r, float(low), float(high), n), p, undefined)
     samples = _resampled(np.column_stack([x, y, covariates]), family, resamples, seed)
     return Correlation(
         Measured(r, float(low), float(high), n),

@@ -1,11 +1,13 @@
 """What goes with alignment in a model's making: pairs, rows of sizes, and clusters (000, 4.1).
 
-A pair differs in one thing: learning from a larger network, data seen before ImageNet-1k, batch
-normalisation, pruning. The effect is the mean difference over pairs. In a row of networks of one
-kind only the size grows; it is told by Spearman's correlation with the place in the row. A cluster
-is a kind of network, told by how its members rank among all models.
+A pair is of one design and differs in one thing above all: learning from a larger network, data
+seen before ImageNet-1k, batch normalisation, pruning. The effect is the mean difference over pairs.
+In a row are networks of one kind and growing size, for which some are made for larger images, too;
+its trend is told by Kendall's correlation with the place in the row, its p exact in short ones.
+A cluster is a kind of network, told by how its members rank among all models.
 
 Which pairs and rows are clean enough to count is ours: the paper lists only what it concluded.
+Pruned networks, and mobilenetv3_large_100_miil, were trained by another recipe than their partners.
 """
 
 import re

@@ -30,16 +30,18 @@ def groups(alignment: pd.Series) -> list[Group]:
       alignment: by model, NaN where it is not known.
 
     Returns:
-      Three groups; none if fewer than six models are known. Those of equal alignment are in the
-      order of their names.
+      Three groups without common members; none if fewer than six models are known. Those of equal
+      alignment are in the order of their names.
     """
     known = alignment.dropna().sort_index(kind="stable")
     size = min(SIZE, len(known) // 3)
     if size < 2:
         return []
     by_value = known.sort_values(kind="stable").index
-    by_distance = (known - known.mean()).abs().sort_values(kind="stable").index
-    members = (by_value[::-1][:size], by_distance[:size], by_value[:size])
+    high, low = by_value[::-1][:size], by_value[:size]
+    rest = known.drop([*high, *low])
+    mid = (rest - known.mean()).abs().sort_values(kind="stable").index[:size]
+    members = (high, mid, low)
     return [Group(name, tuple(some)) for name, some in zip(GROUPS, members, strict=True)]
 
 

@@ -29,7 +29,7 @@ FILES = (
 def measure(study: Study, *, resamples: int, seed: int) -> Tables:
     """All numbers over models."""
     drawn = {"resamples": resamples, "seed": seed}
-    table_, family, given = study.table, study.families, study.given
+    table_, family = study.table, study.families
     known = [
         p
         for p in (*tables.RESULTS, tables.GAIN)
@@ -40,20 +40,27 @@ def measure(study: Study, *, resamples: int, seed: int) -> Tables:
     # Without accuracies nothing is to be had given them; without alignment nothing against it.
     top1 = [tables.TOP1] if table_[tables.IMAGENET].notna().any() else []
     aligned = [p for p in (*everything, *top1)] if study.sets else []
-    shapes = tables.shapes(table_, aligned, study.covariates, given)
+    shapes = tables.shapes(table_, aligned, study.conditions)
     if top1:
         gain = [p for p in known if p is tables.GAIN]
-        shapes += tables.shapes(table_, gain, study.covariates, given, against=[tables.IMAGENET])
+        shapes += tables.shapes(table_, gain, study.conditions, against=[tables.IMAGENET])
     values = [tables.Property(metric, judging.NAMES[metric]) for metric in METRICS]
     values += study.learning(averages=True)
     effects, trends, clusters = tables.family_rows(table_, study.models, values)
     return Tables(
         tables.intercorrelations(table_, family, **drawn) if study.sets else [],
         tables.with_imagenet(table_, everything, family, **drawn) if top1 else [],
-        tables.all_correlations(table_, aligned, study.covariates, given, family, **drawn),
+        tables.all_correlations(table_, aligned, study.conditions, family, **drawn),
         shapes,
         tables.group_means(table_, everything) if study.sets else [],
-        tables.without_families(table_, aligned, study.covariates, family, tested=study.headline),
+        tables.without_families(
+            table_,
+            aligned,
+            study.conditions[study.given],
+            study.given,
+            family,
+            tested=study.headline,
+        ),
         effects,
         trends,
         clusters,

@@ -6,7 +6,16 @@ from typing import Any
 from evals.pages.page import Section, Table
 from evals.timm_study import claims as judging
 from evals.timm_study import report_accuracy, report_learning
-from evals.timm_study.claims import CONTRADICTED, HOLDS, NOT_SHOWN, UNKNOWN, Claim, Tables
+from evals.timm_study.alignment import METRICS
+from evals.timm_study.claims import (
+    CONTRADICTED,
+    DIFFERS,
+    HOLDS,
+    NOT_SHOWN,
+    UNKNOWN,
+    Claim,
+    Tables,
+)
 from evals.timm_study.families import CLUSTERS
 from evals.timm_study.study import Study
 from evals.timm_study.tables import IMAGENET
@@ -16,10 +25,11 @@ def sections(study: Study, found: Tables, claims: Sequence[Claim]) -> list[Secti
     """The page."""
     parts = [
         _summary(study, claims),
-        _claims(study, claims),
+        _claims(claims),
         report_accuracy.accuracy(study, found),
     ]
-    if study.sets:
+    aligned = study.table[list(METRICS)].notna().any().any()
+    if aligned:
         parts += [
             report_accuracy.agreement(study, found),
             report_accuracy.extremes(study, found),
@@ -27,7 +37,7 @@ def sections(study: Study, found: Tables, claims: Sequence[Claim]) -> list[Secti
         ]
     if study.labelled:
         parts.append(report_learning.learning(study, found))
-    if study.sets:
+    if aligned:
         parts += [report_learning.shapes(study, found), report_learning.left_out(study, found)]
     notes = study.notes or ["Nothing."]
     parts += [
@@ -38,9 +48,8 @@ def sections(study: Study, found: Tables, claims: Sequence[Claim]) -> list[Secti
 
 
 def _summary(study: Study, claims: Sequence[Claim]) -> Section:
-    counts = {
-        v: sum(c.verdict == v for c in claims) for v in (HOLDS, CONTRADICTED, NOT_SHOWN, UNKNOWN)
-    }
+    verdicts = (HOLDS, CONTRADICTED, NOT_SHOWN, DIFFERS, UNKNOWN)
+    counts = {verdict: sum(c.verdict == verdict for c in claims) for verdict in verdicts}
     blocks: list[Any] = [
         f"{len(study.models)} models, {study.embedded} of them with embeddings; "
         f"{int(study.table[IMAGENET].notna().sum())} with timm's accuracy on ImageNet. Alignment "
@@ -54,7 +63,7 @@ def _summary(study: Study, claims: Sequence[Claim]) -> Section:
         f"Of {len(claims)} claims of paper 000 (Sucholutsky and Griffiths, “Alignment with human "
         f"representations supports robust few-shot learning”), {counts[HOLDS]} hold here, "
         f"{counts[CONTRADICTED]} are contradicted, {counts[NOT_SHOWN]} are not shown either way, "
-        f"and for {counts[UNKNOWN]} there are no data.",
+        f"{counts[DIFFERS]} printed numbers differ, and for {counts[UNKNOWN]} there are no data.",
     ]
     # The worse comes first.
     blocks += [
@@ -71,14 +80,15 @@ def _summary(study: Study, claims: Sequence[Claim]) -> Section:
     return Section("", blocks)
 
 
-def _claims(study: Study, claims: Sequence[Claim]) -> Section:
+def _claims(claims: Sequence[Claim]) -> Section:
     known = [claim for claim in claims if claim.verdict != UNKNOWN]
     blocks: list[Any] = [
         "A claim of a sign holds if the 95 % interval of its number lies on that side of 0; a U "
-        "is claimed only where the two-lines test finds one, of which the two slopes are given. "
-        f"What rises with z² does so given {study.given}. “By families” is the verdict by the "
-        "bootstrap of whole families of models, which are alike; the last column names the "
-        "families without which the verdict would be another."
+        "is claimed only where the two-lines test finds one, of which the two slopes are shown; a "
+        "printed number holds if it lies in the interval. What the paper concludes from means or "
+        "by counting is judged by these alone. “By families” is the verdict by the bootstrap of "
+        "whole families of models, which are alike (where there are twelve or more); the last "
+        "column names the families without which the verdict would be another."
     ]
     for about in dict.fromkeys(claim.about for claim in known):
         rows = [
@@ -110,8 +120,9 @@ def _families(study: Study, found: Tables) -> Section:
             for row in found.effects
         ]
         caption = (
-            "What a difference in a model's making goes with: mean over pairs of networks that "
-            "differ in nothing else. “Higher in” counts pairs; families.csv names them."
+            "What a difference in a model's making goes with: mean over pairs of networks of one "
+            "design. Some differ in training recipe and image size, too, and those of one family "
+            "are not independent. “Higher in” counts pairs; families.csv names them."
         )
         blocks.append(Table(rows, caption))
     if found.trends:

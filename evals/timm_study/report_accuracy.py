@@ -144,7 +144,7 @@ def extremes(study: Study, found: Tables) -> Section:
 
 
 def robustness(study: Study, found: Tables) -> Section:
-    given = study.given
+    """Alignment and accuracy on ImageNet's variants, given accuracy on ImageNet (Table 2)."""
     rows = []
     for column, label in (*tables.RESULTS, tables.GAIN):
         for metric in METRICS:
@@ -154,18 +154,18 @@ def robustness(study: Study, found: Tables) -> Section:
             }
             if not cells or not np.isfinite(cells["z²", ""]["r"].value):
                 continue
-            partial, raw = cells.get(("z²", given)), cells.get(("as it is", given))
+            main, raw = cells["z²", study.given], cells["as it is", study.given]
             rows.append(
-                {"property": label, "alignment": NAMES[metric], "z², partial": short(partial["r"])}
-                | {"p": judging.p(partial["p"]), "paper": three(partial["paper"])}
-                | {"families resampled": short(partial["r by families"])}
+                {"property": label, "alignment": NAMES[metric], "z²": short(main["r"])}
+                | {"p": judging.p(main["p"]), "paper": three(main["paper"])}
+                | {"families resampled": short(main["r by families"])}
                 | {"z², plain": three(cells["z²", ""]["r"].value)}
-                | {"not squared, partial": three(raw["r"].value), "n": partial["n"]}
+                | {"not squared": three(raw["r"].value), "n": main["n"]}
             )
     caption = (
-        f"Correlation of z² alignment with accuracy given {given} (the paper's Table 2), and "
-        "beside it the plain one and that of alignment as it is. All are in correlations.csv, "
-        "with intervals."
+        f"Correlation of z² alignment with accuracy, {study.condition} (the paper's Table 2 is "
+        "given ImageNet top-1), and beside it the plain one, and that of alignment as it is, "
+        f"{study.condition}. All are in correlations.csv, with intervals."
     )
     return Section("Robustness, given accuracy", [Table(rows, caption)] if rows else [])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.pages import study_figures
+from evals.pages import figures, study_figures
 from evals.pages.page import Picture, Section, Table
 from evals.pages.study_figures import Curves
 from evals.statistics.intervals import Measured
@@ -28,6 +28,7 @@ HEADS = {
 
 
 def learning(study: Study, found: Tables) -> Section:
+    """Few-shot learning by alignment (Figures 3 and 4)."""
     main = study.main_set
     heads, shots = study.fewshot.heads, study.fewshot.shots
     blocks: list[Any] = [
@@ -71,36 +72,34 @@ def learning(study: Study, found: Tables) -> Section:
             )
             for head in heads
         ]
-        blocks.append(
-            Picture(
-                study_figures.by_shots(
-                    panels, columns=len(panels), ylabel=f"r, given {study.given}", zero=True
-                ),
-                f"Partial correlation of z² alignment with few-shot accuracy on {main}, given "
-                f"{study.given} (the paper's Figure 3, right). Intervals are Fisher's.",
-            )
+        blocks += _correlations(
+            study,
+            panels,
+            f"Correlation of z² alignment with few-shot accuracy on {main}, {study.condition} (the "
+            "paper's Figure 3, right, is given ImageNet top-1). Intervals are Fisher's.",
         )
-        if len(study.labelled) > 1:
-            panels = [
-                Curves(
-                    "linear probe, Pearson alignment",
-                    {
-                        name: _by_shots(found, study, name, heads[0], "pearson", shots)
-                        for name in study.labelled
-                    },
-                )
-            ]
-            blocks.append(
-                Picture(
-                    study_figures.by_shots(
-                        panels, columns=1, ylabel=f"r, given {study.given}", zero=True
-                    ),
-                    f"The same on every data set, with {HEADS[heads[0]]} and Pearson alignment "
-                    "(the paper's Figure 4, right).",
-                )
+        shown = study.labelled[: len(figures.COLOURS)]
+        if len(shown) > 1:
+            head = study.linear_probe
+            curves = {name: _by_shots(found, study, name, head, "pearson", shots) for name in shown}
+            blocks += _correlations(
+                study,
+                [Curves(f"{HEADS[head]}, Pearson alignment", curves)],
+                f"The same by data set, with the {HEADS[head]} and Pearson alignment (the paper's "
+                "Figure 4, right).",
             )
-    blocks.append(_accuracies(study, heads))
+    blocks.append(_accuracies(study))
     return Section("Learning from few examples", blocks)
+
+
+def _correlations(study: Study, panels: Sequence[Curves], caption: str) -> list[Picture]:
+    """A picture, if there is anything to be seen."""
+    if not any(curve for panel in panels for curve in panel.curves.values()):
+        return []
+    figure = study_figures.by_shots(
+        panels, columns=len(panels), ylabel=f"r, {study.condition}", zero=True
+    )
+    return [Picture(figure, caption)]
 
 
 def _by_shots(
@@ -120,11 +119,11 @@ def _by_shots(
     }
 
 
-def _accuracies(study: Study, heads: Sequence[str]) -> Table:
-    rows = []
+def _accuracies(study: Study) -> Table:
+    rows, probe = [], study.linear_probe
     for column, values in study.learned.items():
         name, head, *rest = column.split(", ")
-        if rest and head == heads[0] and values:
+        if rest and head == probe and values:
             ordered = sorted(values, key=lambda model: -values[model].value)
             rows.append(
                 {"data set": name, "examples a class": rest[0].removesuffix("-shot")}
@@ -136,12 +135,13 @@ def _accuracies(study: Study, heads: Sequence[str]) -> Table:
             )
     return Table(
         rows,
-        f"Accuracy in % by {HEADS.get(heads[0], heads[0])}, the mean over models and the best "
+        f"Accuracy in % by the {HEADS[probe]}, the mean over models and the best "
         "model; its interval is for other examples and other test images.",
     )
 
 
 def shapes(study: Study, found: Tables) -> Section:
+    """Whether relations with alignment are U-shaped."""
     blocks: list[Any] = [
         "A correlation with z² does not show a U: any bent curve has one. A parabola that fits "
         "better than a line shows a bend (AIC of the line minus that of the parabola above 2), "
@@ -168,7 +168,7 @@ def shapes(study: Study, found: Tables) -> Section:
     main = study.main_set
     pictures = []
     if main:
-        head, least = study.fewshot.heads[0], min(study.fewshot.shots)
+        head, least = study.linear_probe, min(study.fewshot.shots)
         pictures.append(
             (
                 f"{main}, {head}, {least}-shot",
@@ -206,6 +206,7 @@ def _shape_row(row: dict[str, Any], label: str, metric: str) -> dict[str, Any]:
 
 
 def left_out(study: Study, found: Tables) -> Section:
+    """Correlations without one family after the other."""
     rows = []
     for column, label in study.headline:
         for metric in METRICS:
@@ -223,7 +224,7 @@ def left_out(study: Study, found: Tables) -> Section:
                     rows.append((name, printed, one["r"], without))
     if not rows:
         return Section("", [])
-    figure = study_figures.left_out(rows, xlabel=f"r of z² alignment, given {study.given}")
+    figure = study_figures.left_out(rows, xlabel=f"r of z² alignment, {study.condition}")
     caption = (
         "The correlation of z² alignment with each property over all models, and without one "
         "family of architectures after the other; without_families.csv names them."

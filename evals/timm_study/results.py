@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from alignet.errors import Absent, InputError
-from evals.timm_study.models import Listed
+from evals.timm_study.models import Listed, table
 
 FILES = {
     "imagenet": "results-imagenet.csv",
@@ -53,23 +53,25 @@ def load(folder: str | Path, models: Sequence[Listed]) -> Results:
 
     Raises:
       Absent: there is no such folder.
-      InputError: a file is missing, lacks a column, has a model twice or an accuracy that is none;
-        or none of the models is in it.
+      InputError: a file is missing, lacks a column, has a model twice, an accuracy that is none, or
+        no model of the study's table.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise Absent(f"{folder}: no such folder; expected timm's results, {FILES['imagenet']} ….")
+    known = {name for row in table() for name in (row.name, row.timm)}
     columns, files, notes, lacking, resized = {}, [], [], {}, {}
     for variant, file in FILES.items():
         path = folder / file
         if variant in OPTIONAL and not path.exists():
             notes.append(f"{path.name} is not there: nothing is said of it.")
             continue
-        found, missing, others = _of(_read(path), models)
-        if not found:
+        rows = _read(path)
+        found, missing, others = _of(rows, models)
+        if not found and not rows["model"].isin(known).any():
             raise InputError(
-                f"{path}: has none of the {len(models)} models; expected timm's names, such as "
-                f"{models[0].name} or {models[0].timm}."
+                f"{path}: has no model of the study; expected timm's names, such as vgg11 or "
+                "vgg11.tv_in1k."
             )
         files.append(path)
         for column in ACCURACIES:
@@ -82,9 +84,9 @@ def load(folder: str | Path, models: Sequence[Listed]) -> Results:
         for names, at in resized.items()
         if names
     ]
-    table = pd.DataFrame(columns, index=[row.name for row in models], dtype=np.float64)
-    table["real gain"] = table["real top1"] - table["imagenet top1"]
-    return Results(table, tuple(files), tuple(notes))
+    found = pd.DataFrame(columns, index=[row.name for row in models], dtype=np.float64)
+    found["real gain"] = found["real top1"] - found["imagenet top1"]
+    return Results(found, tuple(files), tuple(notes))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from alignet.data import judgments
 from alignet.errors import Absent, InputError
@@ -19,9 +18,10 @@ from evals.statistics.intervals import Measured
 from evals.timm_study import alignment, labels, learning, models, paper, results, tables
 from evals.timm_study.alignment import MEAN, METRICS
 from evals.timm_study.models import Listed
-from evals.timm_study.tables import IMAGENET, REAL_GAIN, Property
+from evals.timm_study.tables import IMAGENET, REAL_GAIN, TOP1, Conditions, Property
 
 COVARIATES = ("top1", "pretraining")
+LINEAR_PROBE = "logistic"
 # Of a data set: what is meant by few-shot learning where no number of examples is named (000, 4.1).
 ON_AVERAGE = "mean over heads and shots"
 
@@ -64,8 +64,9 @@ class Study(NamedTuple):
     learned: accuracy (a share) by column of the table and model.
     sets: people's sets that alignment is the mean of.
     labelled: the data sets of few-shot learning.
-    covariates: [n, c], of the models.
-    given: what the covariates are, in words.
+    conditions: what relations are looked at given, see `tables`: nothing, ImageNet top-1, and the
+      covariates that were asked for, as far as they are known.
+    given: the last of them, which claims are judged by.
     notes: what is missing, or was done otherwise.
     embedded: how many models have embeddings.
     files: of the results.
@@ -78,7 +79,7 @@ class Study(NamedTuple):
     learned: dict[str, dict[str, Measured]]
     sets: Sequence[str]
     labelled: Sequence[str]
-    covariates: Float[np.ndarray, "n c"]
+    conditions: Conditions
     given: str
     notes: list[str]
     embedded: int
@@ -91,11 +92,22 @@ class Study(NamedTuple):
         return [model.family for model in self.models]
 
     @property
+    def condition(self) -> str:
+        """What claims are judged given, for captions."""
+        return f"given {self.given}" if self.given else "nothing else given"
+
+    @property
     def main_set(self) -> str:
         """CIFAR-100, of which the paper shows most, or else the first labelled set, or ""."""
         first = next(iter(paper.WITH_IMAGENET_1_SHOT))
         named = [name for name in self.labelled if name.startswith(first)]
         return (named or [*self.labelled] or [""])[0]
+
+    @property
+    def linear_probe(self) -> str:
+        """The head of which the paper shows most, or else the first."""
+        heads = self.fewshot.heads
+        return LINEAR_PROBE if LINEAR_PROBE in heads else heads[0]
 
     @property
     def average(self) -> str:
@@ -106,9 +118,9 @@ class Study(NamedTuple):
     def headline(self) -> list[Property]:
         """What shapes and robustness are shown of; everything is in the CSVs."""
         found = [p for p in tables.RESULTS if p.column.endswith("top1")]
-        head, shots = next(iter(self.fewshot.heads)), min(self.fewshot.shots)
+        shots = min(self.fewshot.shots)
         found += [
-            Property(f"{name}, {head}, {shots}-shot", f"{name}, {shots}-shot")
+            Property(f"{name}, {self.linear_probe}, {shots}-shot", f"{name}, {shots}-shot")
             for name in self.labelled
         ]
         found += [tables.GAIN, tables.TOP1]
@@ -156,7 +168,8 @@ def collect(options: Options) -> Study:
     learned, labelled = _learn(options, own, notes)
     for column, values in learned.items():
         table[column] = pd.Series({name: 100 * value.value for name, value in values.items()})
-    covariates, given = _covariates(options.covariates, table, listed)
+    conditions = _conditions(options.covariates, table, listed)
+    given = [*conditions][-1]
     return Study(
         listed,
         table,
@@ -164,7 +177,7 @@ def collect(options: Options) -> Study:
         learned,
         sets,
         labelled,
-        covariates,
+        conditions,
         given,
         notes,
         len(own),
@@ -232,9 +245,8 @@ def _align(
             notes.append("No judgments were given with --human: nothing is said of alignment.")
         return {}, []
     sets = judgments.read_peterson(options.human)
-    aligned, remarks = alignment.align_all(own, sets, similarity=options.similarity)
+    aligned, used, remarks = alignment.align_all(own, sets, similarity=options.similarity)
     notes += remarks
-    used = [s.name for s in sets if any(s.name in one for one in aligned.values())]
     missing = [name for name in judgments.COARSE + judgments.FINE if f"peterson/{name}" not in used]
     if used and missing:
         notes.append(
@@ -289,23 +301,26 @@ def _learn(
     return learned, [one.name for one in sets]
 
 
-def _covariates(
+def _conditions(
     names: Sequence[str], table: pd.DataFrame, listed: Sequence[Listed]
-) -> tuple[np.ndarray, str]:
-    columns, called = [np.empty((len(table), 0))], []
-    if "top1" in names:
-        columns.append(table[[IMAGENET]].to_numpy())
-        called.append("ImageNet top-1")
-    if "pretraining" in names:
-        data = [row.pretraining for row in listed]
-        known = np.array([bool(kind) for kind in data])
-        # ImageNet-1k alone is what the others are compared with.
-        kinds = sorted({*data} - {"", "in1k"})
-        columns += [
-            np.where(known, [kind == one for one in data], np.nan)[:, None] for kind in kinds
-        ]
-        called.append("pretraining data")
-    return np.column_stack(columns), " and ".join(called)
+) -> dict[str, np.ndarray]:
+    top1 = table[[IMAGENET]].to_numpy()
+    data = [row.pretraining for row in listed]
+    known = np.array([bool(kind) for kind in data])
+    # ImageNet-1k alone is what the others are compared with.
+    kinds = sorted({*data} - {"", "in1k"})
+    is_kind = np.array([[one == kind for kind in kinds] for one in data]).reshape(len(data), -1)
+    columns = {"top1": top1, "pretraining": np.where(known[:, None], is_kind, np.nan)}
+    called = {"top1": TOP1.label, "pretraining": "pretraining data"}
+    # A covariate that no model has would leave none.
+    there = {"top1": np.isfinite(top1).any(), "pretraining": known.any()}
+    found = {"": np.empty((len(table), 0))}
+    for chosen in (("top1",), tuple(names)):
+        chosen = [name for name in chosen if there[name]]
+        if chosen:
+            given = " and ".join(called[name] for name in chosen)
+            found[given] = np.column_stack([columns[name] for name in chosen])
+    return found
 
 
 def check(options: Options) -> None:

@@ -4,7 +4,7 @@ Every function takes the table of models (a row a model, NaN where a number is n
 properties to be looked at; every row states on how many models it was measured.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from evals.timm_study.models import Listed
 IMAGENET = "imagenet top1"
 REAL_GAIN = "real gain"
 Row = dict[str, Any]
+# What relations are looked at given: covariates [n, c] by what they are called; "" for none.
+Conditions = Mapping[str, np.ndarray]
 
 
 class Property(NamedTuple):
@@ -95,28 +97,27 @@ def is_one_shot(column: str, name: str) -> bool:
 def all_correlations(
     table: pd.DataFrame,
     properties: Sequence[Property],
-    covariates: np.ndarray,
-    given: str,
+    conditions: Conditions,
     family: Sequence[str],
     **drawn: int,
 ) -> list[Row]:
-    """Alignment, as it is and as z², with every property; plain, and given the covariates."""
+    """Alignment, as it is and as z², with every property, on every condition."""
     rows = []
     cells = [(p, m, form) for p in properties for m in METRICS for form in ("as it is", "z²")]
     for (column, label), metric, form in _shown(cells, "correlations"):
         x = table[metric].to_numpy()
         x = correlations.z_squared(x) if form == "z²" else x
-        for conditions in ("", given):
+        for given, covariates in conditions.items():
             # ImageNet top-1 is no condition of itself.
-            if conditions and column == IMAGENET:
+            if column == IMAGENET and TOP1.label in given:
                 continue
-            columns = covariates if conditions else covariates[:, :0]
-            found = correlations.correlate(x, table[column].to_numpy(), columns, family, **drawn)
-            printed = paper.TABLE2.get(column, {}).get(metric)
+            found = correlations.correlate(x, table[column].to_numpy(), covariates, family, **drawn)
+            as_printed = form == "z²" and given == TOP1.label
+            printed = paper.TABLE2.get(column, {}).get(metric) if as_printed else None
             rows.append(
-                {"property": label, "metric": metric, "form": form, "given": conditions}
+                {"property": label, "metric": metric, "form": form, "given": given}
                 | {"r": found.r, "p": found.p, "r by families": found.families, "n": found.r.n}
-                | {"paper": printed if form == "z²" and conditions else None, "column": column}
+                | {"paper": printed, "column": column}
             )
     return rows
 
@@ -124,21 +125,19 @@ def all_correlations(
 def shapes(
     table: pd.DataFrame,
     properties: Sequence[Property],
-    covariates: np.ndarray,
-    given: str,
+    conditions: Conditions,
     *,
     against: Sequence[str] = METRICS,
 ) -> list[Row]:
-    """Is the relation U-shaped? A parabola against a line, and two lines; with and without."""
+    """Is the relation U-shaped? A parabola against a line, and two lines; on every condition."""
     rows = []
     for column, label in properties:
         for metric in against:
-            for conditions in ("", given):
-                if conditions and IMAGENET in (column, metric):
+            for given, covariates in conditions.items():
+                if IMAGENET in (column, metric) and TOP1.label in given:
                     continue
-                columns = covariates if conditions else covariates[:, :0]
-                found = shape(table[metric].to_numpy(), table[column].to_numpy(), columns)
-                start = {"property": label, "metric": metric, "given": conditions}
+                found = shape(table[metric].to_numpy(), table[column].to_numpy(), covariates)
+                start = {"property": label, "metric": metric, "given": given}
                 rows.append(start | _shape_row(found, metric, table) | {"column": column})
     return rows
 
@@ -181,6 +180,7 @@ def without_families(
     table: pd.DataFrame,
     properties: Sequence[Property],
     covariates: np.ndarray,
+    given: str,
     family: Sequence[str],
     *,
     tested: Sequence[Property] = (),
@@ -201,12 +201,13 @@ def without_families(
             x = table[metric].to_numpy()[keep]
             known = np.isfinite(x) & np.isfinite(y[keep])
             known &= np.isfinite(covariates[keep]).all(axis=1)
-            if known.sum() < correlations.FEWEST + covariates.shape[1]:
+            if known.sum() < correlations.fewest(covariates):
                 continue
             data = [correlations.z_squared(x), y[keep], covariates[keep]]
             r = float(correlations.partial(np.column_stack(data)[known]))
             row = {"property": label, "metric": metric, "without": name, "r": r}
-            row |= {"n": int(known.sum()), "covariates": covariates.shape[1], "column": column}
+            row |= {"n": int(known.sum()), "covariates": covariates.shape[1], "given": given}
+            row |= {"column": column}
             if any(column == one.column for one in tested):
                 found = shape(x, y[keep], covariates[keep])
                 if not isinstance(found, int):
@@ -236,8 +237,10 @@ def family_rows(
 ) -> tuple[list[Row], list[Row], list[Row]]:
     """Effects of pairs, rows of sizes, and clusters, on alignment and few-shot learning."""
     known = [(column, label) for column, label in values if table[column].notna().any()]
+    family = {model.name: model.family for model in models}
     effects = [
         {"effect": e.name, "on": label, "difference": e.difference, "higher in": e.higher, "p": e.p}
+        | {"families": len({family[one] for pair in e.pairs for one in pair})}
         | {"n": e.difference.n, "pairs": "; ".join(" → ".join(pair) for pair in e.pairs)}
         for column, label in known
         for e in families.effects(models, table[column])
@@ -251,6 +254,7 @@ def family_rows(
     clusters = [
         {"cluster": c.name, "by": label, "mean rank": c.rank, "low third": c.low}
         | {"middle third": c.middle, "high third": c.high, "n": len(c.models)}
+        | {"of": int(table[column].notna().sum())}
         for column, label in known
         for c in families.clusters(table[column])
     ]
