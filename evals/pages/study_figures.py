@@ -59,8 +59,8 @@ def clouds(
         name: {"color": figures.COLOURS[i], "marker": figures.MARKERS[i], "ls": "", "ms": 4}
         for i, name in enumerate(marked)
     }
+    others = ~np.any([*marked.values(), np.zeros(len(panels[0].x), bool)], axis=0)
     for axes, panel in zip(grid, panels, strict=True):
-        others = ~np.any([*marked.values(), np.zeros(len(panel.x), bool)], axis=0)
         axes.plot(panel.x[others], panel.y[others], **DOTS, zorder=1)
         for name, members in marked.items():
             axes.plot(panel.x[members], panel.y[members], **looks[name], zorder=3)
@@ -75,7 +75,8 @@ def clouds(
         axes.set_xlabel(xlabel if len(panels) == 1 else "alignment")
     grid[0].set_ylabel(ylabel)
     keys = [Line2D([], [], **look, label=name) for name, look in looks.items()]
-    keys += [Line2D([], [], **DOTS, label="other models" if keys else "models")]
+    if others.any():
+        keys += [Line2D([], [], **DOTS, label="other models" if keys else "models")]
     if any(panel.parabola is not None for panel in panels):
         keys.append(Line2D([], [], color=figures.BLACK, lw=1.2, ls=(0, (4, 2)), label="parabola"))
     if any(len(panel.lines) for panel in panels):

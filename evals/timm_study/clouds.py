@@ -14,6 +14,8 @@ from evals.timm_study.families import CLUSTERS
 from evals.timm_study.study import Study
 from evals.timm_study.tables import by_column
 
+MOST_MARKED = 5  # told apart by colour and form in one legend
+
 
 def cloud(
     study: Study,
@@ -57,9 +59,14 @@ def _drawn(
 
 
 def _marked(study: Study) -> dict[str, np.ndarray]:
-    names = [model.name for model in study.models]
+    """The paper's clusters; or of other models the families, if they are few."""
+    names, families = [model.name for model in study.models], np.array(study.families)
     found = {
         name: np.array([bool(re.match(pattern, one)) for one in names])
         for name, pattern in CLUSTERS.items()
     }
-    return {name: members for name, members in found.items() if members.any()}
+    found = {name: members for name, members in found.items() if members.any()}
+    few = sorted({*study.families})
+    if found or not 1 < len(few) <= MOST_MARKED:
+        return found
+    return {name: families == name for name in few}

@@ -83,12 +83,8 @@ def agreement(study: Study, found: Tables) -> Section:
     )
     between = [
         {"metrics": f"{NAMES[r['first']]} and {NAMES[r['second']]}"}
-        | {
-            "correlation": r["correlation"],
-            "r": r["r"],
-            "r, families resampled": r["r by families"],
-        }
-        | {"p": judging.p(r["p"]), "n": r["n"], "paper": r["paper"]}
+        | {"correlation": r["correlation"], "r": short(r["r"]), "p": judging.p(r["p"])}
+        | {"families resampled": short(r["r by families"]), "n": r["n"], "paper": three(r["paper"])}
         for r in found.intercorrelations
     ]
     blocks: list[Any] = [
