@@ -1,5 +1,6 @@
 """A small study: made-up judgments, results and embeddings, with a U or without."""
 
+import collections
 import csv
 import json
 
@@ -10,7 +11,13 @@ from evals.timm_study import models, results
 OBJECTS, WIDTH = 16, 24
 CLASSES, IMAGES = 5, 12
 SETS = ("animals", "various")
-NAMES = [row.name for row in models.table()][::8]  # 62 of many families
+# Five of each of thirteen families: whole ones are left out, and resampled.
+FAMILIES = collections.Counter(row.family for row in models.table()).most_common(13)
+NAMES = sorted(
+    name
+    for family, _ in FAMILIES
+    for name in [row.name for row in models.table() if row.family == family][:5]
+)
 
 
 def write(folder, *, names=NAMES, shape="u", labels=True, seed=0):

@@ -192,11 +192,12 @@ def without_families(
     """
     rows = []
     family = np.asarray(family)
-    names = sorted({*family.tolist()} - {""})
     cells = [(p, m) for p in properties for m in METRICS]
     for (column, label), metric in _shown(cells, "without each family"):
         y = table[column].to_numpy()
-        for name in names:
+        # To leave out a family of which nothing is known changes nothing.
+        counted = table[[metric, column]].notna().all(axis=1).to_numpy()
+        for name in np.unique(family[counted]).tolist():
             keep = family != name
             x = table[metric].to_numpy()[keep]
             known = np.isfinite(x) & np.isfinite(y[keep])
