@@ -1,7 +1,7 @@
 """Figures on learning from few examples; see `figures` for the style."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -62,7 +62,8 @@ def curves(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
                 # A little to the side, so that intervals of several can be told apart.
                 aside = 1.04 ** (number - (len(coloured) - 1) / 2)
                 _curve(axes, panel.curves[name], number, aside)
-        _axes(axes, panel)
+        over_shots(axes, panel.curves.values(), panel.title)
+        axes.set_ylim(bottom=0)
         if place % columns == 0:
             axes.set_ylabel("accuracy")
         if place + columns >= len(panels):
@@ -86,13 +87,14 @@ def _curve(axes: Axes, curve: Mapping[int, Measured], number: int, aside: float)
     axes.errorbar(shots * aside, value, yerr=bars, **style)
 
 
-def _axes(axes: Axes, panel: Panel) -> None:
-    shots = sorted({n for curve in panel.curves.values() for n in curve})
-    axes.set(xscale="log", xlim=(shots[0] / 1.4, shots[-1] * 1.4))
-    axes.set_xticks(shots, [str(n) for n in shots])
+def over_shots(axes: Axes, curves: Iterable[Mapping[int, Measured]], title: str) -> None:
+    """The axes of a panel of curves by number of examples; of no curve, only its title."""
+    shots = sorted({n for curve in curves for n in curve})
+    if shots:
+        axes.set(xscale="log", xlim=(shots[0] / 1.4, shots[-1] * 1.4))
+        axes.set_xticks(shots, [str(n) for n in shots])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(bottom=0)
-    axes.set_title(shortened(panel.title), fontsize=8)
+    axes.set_title(shortened(title), fontsize=8)
     axes.tick_params(labelsize=7)
     axes.yaxis.grid(True, color="#E4E4E4", lw=0.6)
     axes.set_axisbelow(True)

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from evals.pages import figures
+from evals.pages.fewshot_figures import over_shots
 from evals.statistics.intervals import Measured
 
 DOTS = {"ls": "", "marker": "o", "ms": 2.6, "mew": 0, "color": "#A8A8A8", "alpha": 0.8}
@@ -119,7 +119,7 @@ def by_shots(
             if panel.curves.get(name):
                 # A little to the side, so that intervals of several can be told apart.
                 _curve(axes, panel.curves[name], number, 1.05 ** (number - (len(names) - 1) / 2))
-        _axes(axes, panel)
+        over_shots(axes, panel.curves.values(), panel.title)
         if place % columns == 0:
             axes.set_ylabel(ylabel, fontsize=7)
         if place + columns >= len(panels):
@@ -179,15 +179,3 @@ def _curve(axes: Axes, curve: Mapping[int, Measured], number: int, aside: float)
     low, high = np.where(np.isfinite(low), low, value), np.where(np.isfinite(high), high, value)
     style = _look(number) | {"ms": 3.5, "lw": 1.2, "elinewidth": 0.8}
     axes.errorbar(shots * aside, value, yerr=figures.bars(value, low, high), **style)
-
-
-def _axes(axes: Axes, panel: Curves) -> None:
-    shots = sorted({n for curve in panel.curves.values() for n in curve})
-    if shots:
-        axes.set(xscale="log", xlim=(shots[0] / 1.4, shots[-1] * 1.4))
-        axes.set_xticks(shots, [str(n) for n in shots])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_title(panel.title, fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.yaxis.grid(True, **GRID)
-    axes.set_axisbelow(True)

@@ -84,7 +84,7 @@ def learning(study: Study, found: Tables) -> Section:
             curves = {name: _by_shots(found, study, name, head, "pearson", shots) for name in shown}
             blocks += _correlations(
                 study,
-                [Curves(f"{HEADS[head]}, Pearson alignment", curves)],
+                [Curves(f"{HEADS[head]}, Pearson", curves)],
                 f"The same by data set, with the {HEADS[head]} and Pearson alignment (the paper's "
                 "Figure 4, right).",
             )

@@ -69,7 +69,7 @@ class Study(NamedTuple):
     given: the last of them, which claims are judged by.
     notes: what is missing, or was done otherwise.
     embedded: how many models have embeddings.
-    files: of the results.
+    files: of the results and of people's judgments.
     fewshot: as of the options.
     """
 
@@ -159,7 +159,7 @@ def collect(options: Options) -> Study:
     else:
         known = results.load(options.timm_results, listed)
         table, read, notes = known.table, known.files, notes + list(known.notes)
-    aligned, sets = _align(options, own, notes)
+    aligned, sets, judged = _align(options, own, notes)
     for metric in METRICS:
         table[metric] = pd.Series(
             {name: one[MEAN][metric].value for name, one in aligned.items() if MEAN in one},
@@ -181,7 +181,7 @@ def collect(options: Options) -> Study:
         given,
         notes,
         len(own),
-        read,
+        (*read, *judged),
         options.fewshot,
     )
 
@@ -239,11 +239,12 @@ def _missing(
 
 def _align(
     options: Options, own: Mapping[str, Path], notes: list[str]
-) -> tuple[dict[str, dict[str, dict[str, Measured]]], list[str]]:
+) -> tuple[dict[str, dict[str, dict[str, Measured]]], list[str], list[Path]]:
+    """Alignment by model, set and metric, the sets of the means, and the files of judgments."""
     if options.human is None or not own:
         if own:
             notes.append("No judgments were given with --human: nothing is said of alignment.")
-        return {}, []
+        return {}, [], []
     sets = judgments.read_peterson(options.human)
     aligned, used, remarks = alignment.align_all(own, sets, similarity=options.similarity)
     notes += remarks
@@ -253,7 +254,8 @@ def _align(
             f"Alignment is the mean over {len(used)} sets of Peterson et al.; the paper has "
             f"{', '.join(missing)} too."
         )
-    return aligned, used
+    read = dict.fromkeys(path for one in sets if one.name in used for path in one.files)
+    return aligned, used, [*read]
 
 
 def _learn(
