@@ -189,7 +189,7 @@ def test_effects_that_fall_do_so_beyond_their_intervals(values, verdict):
 def test_printed_numbers_hold_within_the_interval():
     row = {"r": Measured(0.8137, 0.78, 0.84, 491), "paper": 0.81}
     judged = [
-        claims._of_number("", "", row | {"paper": printed}, digits=2, off=0.01).verdict
+        claims._of_number("", "", row | {"paper": printed}, [], digits=2, off=0.01).verdict
         for printed in (0.81, 0.845, 0.7, 0.95)
     ]
     assert judged == [HOLDS, HOLDS, claims.DIFFERS, claims.DIFFERS]
@@ -200,3 +200,19 @@ def test_few_families_have_no_interval_and_no_verdict_by_them():
     few = [f"family {int(name[-2:]) % 3}" for name in family]
     _, judgement = judged(table, few)
     assert {claim.by_families for claim in judgement} == {""}
+
+
+def test_printed_numbers_that_hang_on_one_family_name_it():
+    table, family = world()
+    properties = [p for p in tables.RESULTS if p.column == "sketch top1"]
+    odd = np.array(family) == "family 03"
+    table["sketch top1"] = table["imagenet top1"] + np.where(odd, 60.0, 0.0)
+    rows = tables.imagenet_without_families(table, properties, family)
+    assert len(rows) == 15 and {row["n"] for row in rows} == {42}
+    kept = np.flatnonzero(~odd)
+    expected = np.corrcoef(table["imagenet top1"].iloc[kept], table["sketch top1"].iloc[kept])[0, 1]
+    (own,) = [row for row in rows if row["without"] == "family 03"]
+    assert own["r"] == pytest.approx(expected)
+    row = {"r": Measured(0.3, 0.1, 0.5, 45), "paper": 0.35}
+    claim = claims._of_number("", "", row, rows, digits=2, off=0.01)
+    assert claim.verdict == HOLDS and claim.without == "family 03 (1.0000)"

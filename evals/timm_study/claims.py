@@ -214,7 +214,9 @@ def _appendices(found: Tables, table: pd.DataFrame) -> list[Claim]:
         if row["paper"] is not None:
             says = f"correlation of {row['property']} with ImageNet top-1"
             # Cut off after two decimals, not rounded.
-            claims.append(_of_number(ACCURACY, says, row, digits=2, off=0.01))
+            others = [one for one in found.without if one["metric"] == IMAGENET]
+            others = [one for one in others if one["property"] == row["property"]]
+            claims.append(_of_number(ACCURACY, says, row, others, digits=2, off=0.01))
     gain = table[REAL_GAIN].dropna()
     if len(gain):
         better = int((gain > 0).sum())
@@ -242,7 +244,7 @@ def _metrics(found: Tables) -> list[Claim]:
         if row["paper"] is not None:
             first = NAMES[row["first"]]
             says = f"{row['correlation']}'s correlation of {first} and triplet alignment"
-            claims.append(_of_number(METRICS_ALIKE, says, row, digits=3, off=0.0005))
+            claims.append(_of_number(METRICS_ALIKE, says, row, (), digits=3, off=0.0005))
     return claims
 
 
@@ -296,12 +298,7 @@ def _of_sign(
         for one in without
         if one["column"] == row.get("column") and one["metric"] == row.get("metric")
     ]
-    changed = []
-    for one in others:
-        half = 1.96 / np.sqrt(one["n"] - one["covariates"] - 3)  # Fisher's
-        ends = np.tanh(np.arctanh(one["r"]) + np.array([-half, half]))
-        if verdict(Measured(one["r"], *ends.tolist(), one["n"]), sign) != judged:
-            changed.append(f"{one['without']} ({number(one['r'])})")
+    changed = [one for one in others if verdict(_fisher(one), sign) != judged]
     return Claim(
         about,
         says,
@@ -310,17 +307,47 @@ def _of_sign(
         row["n"],
         judged,
         verdict(families_, sign) if np.isfinite(families_.value) else "",
-        ", ".join(changed) if changed else "none" if others else "",
+        _named(changed, others),
     )
 
 
-def _of_number(about: str, says: str, row: Row, *, digits: int, off: float) -> Claim:
+def _of_number(
+    about: str, says: str, row: Row, without: Sequence[Row], *, digits: int, off: float
+) -> Claim:
     """That a number is the one that the paper prints, which is off by as much at most."""
     printed = row["paper"]
-    value, low, high, n = row["r"]
-    judged = HOLDS if low - off <= printed <= high + off else DIFFERS
-    judged = judged if np.isfinite(value) else UNKNOWN
-    return Claim(about, says, f"r = {printed:.{digits}f}", _shown(row["r"]), n, judged)
+
+    def agrees(measured: Measured) -> bool:
+        return measured.low - off <= printed <= measured.high + off
+
+    judged = HOLDS if agrees(row["r"]) else DIFFERS
+    judged = judged if np.isfinite(row["r"].value) else UNKNOWN
+    changed = [one for one in without if agrees(_fisher(one)) != (judged == HOLDS)]
+    paper_ = f"r = {printed:.{digits}f}"
+    return Claim(
+        about,
+        says,
+        paper_,
+        _shown(row["r"]),
+        row["r"].n,
+        judged,
+        without=_named(changed, without) if judged != UNKNOWN else "",
+    )
+
+
+def _fisher(row: Row) -> Measured:
+    """A correlation without a family, with Fisher's interval."""
+    half = 1.96 / np.sqrt(row["n"] - row["covariates"] - 3)
+    with np.errstate(divide="ignore"):  # of 1 and −1
+        ends = np.tanh(np.arctanh(row["r"]) + np.array([-half, half]))
+    return Measured(row["r"], *ends.tolist(), row["n"])
+
+
+def _named(changed: Sequence[Row], others: Sequence[Row]) -> str:
+    """Without which families a verdict is another."""
+    if not others:
+        return ""
+    return ", ".join(f"{one['without']} ({number(one['r'])})" for one in changed) or "none"
 
 
 def _of_shape(

@@ -53,7 +53,8 @@ def measure(study: Study, *, resamples: int, seed: int) -> Tables:
         tables.all_correlations(table_, aligned, study.conditions, family, **drawn),
         shapes,
         tables.group_means(table_, everything) if study.sets else [],
-        tables.without_families(
+        (tables.imagenet_without_families(table_, everything, family) if top1 else [])
+        + tables.without_families(
             table_,
             aligned,
             study.conditions[study.given],

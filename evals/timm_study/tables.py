@@ -217,6 +217,23 @@ def without_families(
     return rows
 
 
+def imagenet_without_families(
+    table: pd.DataFrame, properties: Sequence[Property], family: Sequence[str]
+) -> list[Row]:
+    """The same of the plain correlations with ImageNet top-1 (Appendix C)."""
+    rows, family = [], np.asarray(family)
+    for column, label in properties:
+        pairs = table[[IMAGENET, column]].to_numpy()
+        known = np.isfinite(pairs).all(axis=1)
+        for name in np.unique(family[known]).tolist():
+            rest = pairs[known & (family != name)]
+            if len(rest) >= correlations.FEWEST:
+                row = {"property": label, "metric": IMAGENET, "without": name}
+                row |= {"r": float(correlations.partial(rest)), "n": len(rest)}
+                rows.append(row | {"covariates": 0, "given": "", "column": column})
+    return rows
+
+
 def group_means(table: pd.DataFrame, properties: Sequence[Property]) -> list[Row]:
     """Table 1 of the paper, and the same of few-shot learning (its Figure 3, left)."""
     rows = []
