@@ -211,7 +211,7 @@ def _distinct(path: Path, embeddings: Embeddings) -> Embeddings:
     if len(differ):
         names = list(dict.fromkeys(ids[differ].tolist()))
         raise InputError(
-            f"{path}: {len(names)} ids name more than one row: {_first(names)}; expected each once "
+            f"{path}: {len(names)} ids name more than one row: {few(names)}; expected each once "
             "(equal rows count once)."
         )
     rows = [*first.values()]
@@ -223,8 +223,9 @@ def _count(names: Sequence[str], none: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return f" ({_first(names)})" if names else ""
+    return f" ({few(names)})" if names else ""
 
 
-def _first(names: Sequence[str], limit: int = 3) -> str:
+def few(names: Sequence[str], limit: int = 3) -> str:
+    """The first of many names, for a message."""
     return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

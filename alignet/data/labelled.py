@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from alignet.data.embeddings import few
 from alignet.data.images import Encoded, Source, first_repeated, from_records, open_source
 from alignet.data.mapped import map_npz
 from alignet.data.records import TFDS, Records, open_records
@@ -124,7 +125,7 @@ def take(
             if labelled.classes[label] not in place:
                 raise InputError(
                     f"{labelled.name}: has pictures of the class {labelled.classes[label]!r}; "
-                    f"expected only {_listed(classes)}."
+                    f"expected only {few(classes)}."
                 )
         labels = np.array([place.get(name, -1) for name in labelled.classes])[labels]
     ids, source = labelled.ids[places], labelled.source
@@ -292,10 +293,6 @@ def _checked(
     if k < 2:
         raise InputError(f"{where}: has only one class; expected two or more.")
     return labels.astype(np.int64)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
 
 
 def _hash(*parts: object) -> str:

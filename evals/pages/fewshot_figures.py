@@ -45,7 +45,7 @@ def curves(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
     columns = min(PANELS_A_ROW, len(panels))
     rows = math.ceil(len(panels) / columns)
     coloured = names[: len(figures.COLOURS)]
-    keys = [Line2D([], [], **_look(i), label=shortened(name)) for i, name in enumerate(coloured)]
+    keys = [Line2D([], [], **look(i), label=shortened(name)) for i, name in enumerate(coloured)]
     if len(names) > len(coloured):
         keys.append(Line2D([], [], **OTHERS, label="others"))
     keys.append(Line2D([], [], **figures.DASHED, label="guessing"))
@@ -72,7 +72,8 @@ def curves(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
     return figure
 
 
-def _look(number: int) -> dict[str, str]:
+def look(number: int) -> dict[str, str]:
+    """Colour and form of a curve."""
     return {"color": figures.COLOURS[number], "marker": figures.MARKERS[number]}
 
 
@@ -83,7 +84,7 @@ def _curve(axes: Axes, curve: Mapping[int, Measured], number: int, aside: float)
         axes.plot(shots, value, **OTHERS, zorder=1)
         return
     bars = np.stack([value - low, high - value]).clip(0)
-    style = _look(number) | {"ms": 3.5, "lw": 1.2, "elinewidth": 0.8}
+    style = look(number) | {"ms": 3.5, "lw": 1.2, "elinewidth": 0.8}
     axes.errorbar(shots * aside, value, yerr=bars, **style)
 
 

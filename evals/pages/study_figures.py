@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from evals.pages import figures
-from evals.pages.fewshot_figures import over_shots
+from evals.pages.fewshot_figures import look, over_shots
 from evals.statistics.intervals import Measured
 
 DOTS = {"ls": "", "marker": "o", "ms": 2.6, "mew": 0, "color": "#A8A8A8", "alpha": 0.8}
@@ -74,7 +74,7 @@ def clouds(
         axes.tick_params(labelsize=7)
         axes.set_xlabel(xlabel if len(panels) == 1 else "alignment")
     grid[0].set_ylabel(ylabel)
-    keys = [Line2D([], [], **look, label=name) for name, look in looks.items()]
+    keys = [Line2D([], [], **own, label=name) for name, own in looks.items()]
     if others.any():
         keys += [Line2D([], [], **DOTS, label="other models" if keys else "models")]
     if any(panel.parabola is not None for panel in panels):
@@ -124,7 +124,7 @@ def by_shots(
             axes.set_ylabel(ylabel, fontsize=7)
         if place + columns >= len(panels):
             axes.set_xlabel("examples of each class", fontsize=7)
-    keys = [Line2D([], [], **_look(i), label=name) for i, name in enumerate(names)]
+    keys = [Line2D([], [], **look(i), label=name) for i, name in enumerate(names)]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), title=paper or None)
     return figure
 
@@ -162,14 +162,10 @@ def left_out(
         Line2D([], [], color=figures.ORANGE, marker="|", ls="", label="without one family"),
     ]
     if np.isfinite([printed for _, printed, *_ in rows]).any():
-        look = {"color": figures.BLACK, "marker": "D", "ms": 3.2, "mfc": "white", "ls": ""}
-        keys.append(Line2D([], [], **look, label="paper"))
+        diamond = {"color": figures.BLACK, "marker": "D", "ms": 3.2, "mfc": "white", "ls": ""}
+        keys.append(Line2D([], [], **diamond, label="paper"))
     figure.legend(handles=keys, loc="outside lower center", ncols=3)
     return figure
-
-
-def _look(number: int) -> dict[str, str]:
-    return {"color": figures.COLOURS[number], "marker": figures.MARKERS[number]}
 
 
 def _curve(axes: Axes, curve: Mapping[int, Measured], number: int, aside: float) -> None:
@@ -177,5 +173,5 @@ def _curve(axes: Axes, curve: Mapping[int, Measured], number: int, aside: float)
     value, low, high, _ = np.array([curve[n] for n in shots.tolist()], np.float64).T
     # Of a single model there is no interval.
     low, high = np.where(np.isfinite(low), low, value), np.where(np.isfinite(high), high, value)
-    style = _look(number) | {"ms": 3.5, "lw": 1.2, "elinewidth": 0.8}
+    style = look(number) | {"ms": 3.5, "lw": 1.2, "elinewidth": 0.8}
     axes.errorbar(shots * aside, value, yerr=figures.bars(value, low, high), **style)

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Int, Int8
 
+from alignet.data.embeddings import few
 from alignet.data.judgments import JudgmentSet
 from alignet.errors import Absent, InputError
 from alignet.runtime.progress import progress
@@ -151,7 +152,7 @@ def align_all(
     if used and part:
         notes.append(
             f"{len(part)} of {len(paths)} models lack rows of a set and have no mean: "
-            f"{', '.join(part[:4])}{', …' if len(part) > 4 else ''}."
+            f"{few(part, 4)}."
         )
     return found, used, notes
 

@@ -28,6 +28,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import alignet
+from alignet.data.embeddings import few
 from alignet.data.images import first_repeated
 from alignet.data.labelled import Labelled
 from alignet.data.mapped import map_npz
@@ -108,7 +109,7 @@ def accuracies(
         if absent:
             notes.append(
                 f"{len(absent)} of {len(paths)} models have no embeddings of {one.name}: "
-                f"{', '.join(absent[:4])}{', …' if len(absent) > 4 else ''}."
+                f"{few(absent, 4)}."
             )
         digest = one.digest
         for name, file in found.items():

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alignet.data import judgments
+from alignet.data.embeddings import few
 from alignet.errors import Absent, InputError
 from evals.options import FewShot
 from evals.statistics.intervals import Measured
@@ -220,19 +221,17 @@ def _missing(
     notes = []
     without = [row.name for row in listed if row.name not in own]
     if own and without:
-        more = ", …" if len(without) > 4 else ""
         notes.append(
             f"{len(without)} of {len(listed)} models have no embeddings, and results only: "
-            f"{', '.join(without[:4])}{more}."
+            f"{few(without, 4)}."
         )
     if not own:
         notes.append("No model has embeddings: nothing is said of alignment and few-shot learning.")
     unasked = [row.name for row in embedded if row.name not in own]
     if unasked:
-        more = ", …" if len(unasked) > 4 else ""
         notes.append(
             f"{len(unasked)} models with embeddings are not among those asked for: "
-            f"{', '.join(unasked[:4])}{more}."
+            f"{few(unasked, 4)}."
         )
     return notes
 
