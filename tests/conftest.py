@@ -8,7 +8,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 from jaxtyping import install_import_hook
 
 # Every annotated function of the project is checked on every call the tests make.
-install_import_hook(["alignet", "evals"], "beartype.beartype")
+install_import_hook(["alignet", "evals", "theory"], "beartype.beartype")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

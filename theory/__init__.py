@@ -1,0 +1,1 @@
+"""The theory of representational alignment: formulas, and the simulations that test them."""

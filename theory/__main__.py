@@ -1,0 +1,116 @@
+"""Every theoretical claim of papers 000 and 001: its formula and a simulation on the same axes.
+
+    python -m theory --out=plots
+
+writes OUT/report.html, a page with all figures and what was found; each figure as PDF and PNG; and
+OUT/theory.json, which has every claim with a verdict and the numbers behind it. It needs no data;
+--embedding=FILE.npy has real embeddings (such as VICE's) teach the students of few-shot learning.
+How many answers to collect in an experiment: python -m theory.plan.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignet.errors import InputError
+from alignet.runtime import command_line, files, stages
+from alignet.runtime.command_line import Parser
+from alignet.runtime.progress import progress
+from evals.pages import figures, page
+from evals.pages.table import table
+from theory import claims
+from theory.claims import Claim
+from theory.plots import Effort, Part
+
+PARTS = ("representation", "capacity")
+REPORT, CLAIMS = "report.html", "theory.json"
+KINDS = ("pdf", "png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv)
+        return run(options)
+    except (InputError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Reads the options."""
+    parser = Parser(
+        prog="python -m theory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("--fast", action="store_true", help="small sizes: seconds, not minutes")
+    parser.add_argument("--seed", type=command_line.whole, default=0, help="of all simulations")
+    parser.add_argument("--only", type=command_line.some_of(*PARTS), default=PARTS, metavar="PARTS",
+                        help=f"by commas: {', '.join(PARTS)}; all by default")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Simulates, draws, judges, and writes."""
+    command_line.prepare(options.out)
+    # First away with it and last written: where it is, the other files are of the same run.
+    (options.out / CLAIMS).unlink(missing_ok=True)
+    effort = Effort(options.fast, options.seed)
+    begun = time.monotonic()
+    parts = []
+    for name in progress(options.only, desc="theory", unit="part"):
+        parts.append(importlib.import_module(f"theory.plots.{name}").part(effort))
+    judged = [claim for part in parts for claim in part.claims]
+    write(options.out, parts, judged, about(options, time.monotonic() - begun))
+    print(table(verdicts(judged)))
+    print(f"\n{len(judged)} claims. {claims.counted(judged)}.")
+    print(f"Report:  {options.out / REPORT}")
+    return 0
+
+
+def write(out: Path, parts: Sequence[Part], judged: Sequence[Claim], settings: dict) -> None:
+    """Writes the page, the figures and, last, the claims."""
+    sections = [page.Section("", [
+        "Papers 000 and 001 (Sucholutsky and Griffiths) say in theorems what representational "
+        "alignment does to learning from few examples, to domain shift and to adversarial "
+        "examples. Here every statement stands beside a simulation, and is judged by it. "
+        f"{len(judged)} claims. {claims.counted(judged)}.",
+        page.Table(verdicts(judged), "The claims; each is taken up below."),
+    ])]  # fmt: skip
+    for part in parts:
+        blocks = [*part.about, *part.figures.values(), *part.tables]
+        blocks += [f"{one.source}: {one.verdict}. {one.found}" for one in part.claims]
+        sections.append(page.Section(part.heading, blocks))
+        for name, picture in part.figures.items():
+            for kind in KINDS:
+                figures.save(picture.figure, out / f"{name}.{kind}")
+    rows = [{"what": name, "value": str(value)} for name, value in settings.items()]
+    sections.append(page.Section("Provenance", [page.Table(rows, "How these numbers were made.")]))
+    page.write_page(out / REPORT, "The theory of alignment and few-shot learning", sections)
+    files.write_json(out / CLAIMS, settings | {"claims": [one.as_dict() for one in judged]})
+
+
+def verdicts(judged: Sequence[Claim]) -> list[dict[str, str]]:
+    """A row a claim."""
+    return [{"where": one.source, "claim": one.statement, "verdict": one.verdict} for one in judged]
+
+
+def about(options: argparse.Namespace, seconds: float) -> dict:
+    """With what the run was made."""
+    settings = {"fast": options.fast, "seed": options.seed, "parts": list(options.only)}
+    return settings | {
+        "config_hash": stages.config_hash(settings),
+        "seconds": round(seconds, 1),
+        "versions": stages.versions(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What the theory's functions expect, checked at their door."""
+
+import numpy as np
+from jaxtyping import Float, Real
+
+from alignet import triplets
+from alignet.errors import InputError
+
+
+def probability(value: object, name: str) -> Float[np.ndarray, "*b"]:
+    """The value as float64, if all of it is from 0 to 1.
+
+    Raises:
+      InputError: something is not.
+    """
+    found = np.asarray(value, np.float64)
+    inside = (found >= 0) & (found <= 1)
+    if not inside.all():
+        raise InputError(f"{name} is {found[~inside].flat[0]:g}; expected a probability, 0 to 1.")
+    return found
+
+
+def at_least(value: int, least: int, name: str) -> int:
+    """The value, if it is that large.
+
+    Raises:
+      InputError: it is smaller.
+    """
+    if value < least:
+        raise InputError(f"{name} is {value}; expected at least {least}.")
+    return int(value)
+
+
+def embedding(x: Real[np.ndarray, "n d"], name: str) -> Float[np.ndarray, "n d"]:
+    """The points as float64, if triplets of them have answers: at least 3, finite, all different.
+
+    Raises:
+      InputError: they have not.
+    """
+    if len(x) < 3 or not x.shape[1]:
+        raise InputError(
+            f"{name} has shape {list(x.shape)}; expected at least 3 points of 1 dimension or more."
+        )
+    points = x.astype(np.float64)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{name}: row {int(np.argmin(finite))} (from 0) is not all finite.")
+    first = triplets.first_identical(points)
+    repeated = first != np.arange(len(points))
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        raise InputError(
+            f"{name}: rows {first[row]} and {row} (from 0) are the same point; expected different "
+            "ones, as neither is nearer to a third."
+        )
+    return points
