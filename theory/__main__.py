@@ -9,23 +9,44 @@ How many answers to collect in an experiment: python -m theory.plan.
 """
 
 import argparse
-import importlib
+import functools
+import multiprocessing
+import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+
+import threadpoolctl
 
 from alignet.errors import InputError
 from alignet.runtime import command_line, files, stages
 from alignet.runtime.command_line import Parser
 from alignet.runtime.progress import progress
 from evals.pages import figures, page
-from evals.pages.table import table
 from theory import claims
 from theory.claims import Claim
-from theory.plots import Effort, Part
+from theory.plots import Effort, Part, make
 
-PARTS = ("representation", "capacity")
+PARTS = (
+    "representation",
+    "capacity",
+    "game",
+    "law",
+    "geometry",
+    "few_shot",
+    "domain_shift",
+    "adversarial",
+    "labels",
+)
+# The longest first, so that none is left to run alone at the end.
+ORDER = (
+    *("game", "law", "geometry", "labels", "few_shot", "adversarial", "domain_shift"),
+    *("representation", "capacity"),
+)
+WIDTH = 100  # of what is printed
 REPORT, CLAIMS = "report.html", "theory.json"
 KINDS = ("pdf", "png")
 
@@ -51,6 +72,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--fast", action="store_true", help="small sizes: seconds, not minutes")
     parser.add_argument("--seed", type=command_line.whole, default=0, help="of all simulations")
+    parser.add_argument(
+        "--embedding",
+        type=Path,
+        metavar="FILE",
+        help="real embeddings, .npy or .npz, to teach few-shot students too",
+    )
     parser.add_argument("--only", type=command_line.some_of(*PARTS), default=PARTS, metavar="PARTS",
                         help=f"by commas: {', '.join(PARTS)}; all by default")  # fmt: skip
     return parser.parse_args(argv)
@@ -61,17 +88,40 @@ def run(options: argparse.Namespace) -> int:
     command_line.prepare(options.out)
     # First away with it and last written: where it is, the other files are of the same run.
     (options.out / CLAIMS).unlink(missing_ok=True)
-    effort = Effort(options.fast, options.seed)
+    effort = Effort(options.fast, options.seed, options.embedding)
     begun = time.monotonic()
-    parts = []
-    for name in progress(options.only, desc="theory", unit="part"):
-        parts.append(importlib.import_module(f"theory.plots.{name}").part(effort))
+    parts = measure(options.only, effort)
     judged = [claim for part in parts for claim in part.claims]
     write(options.out, parts, judged, about(options, time.monotonic() - begun))
-    print(table(verdicts(judged)))
+    print(text(judged))
     print(f"\n{len(judged)} claims. {claims.counted(judged)}.")
     print(f"Report:  {options.out / REPORT}")
     return 0
+
+
+def measure(names: Sequence[str], effort: Effort) -> list[Part]:
+    """Makes the parts, each in a process of its own, as many at once as there are cores."""
+    workers = min(len(names), os.cpu_count() or 1)
+    # Processes that each have a thread a core would wait for one another in small products.
+    alone = functools.partial(threadpoolctl.threadpool_limits, 1)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=alone) as pool:
+        begun = {name: pool.submit(make, name, effort) for name in sorted(names, key=ORDER.index)}
+        for one in progress(as_completed(begun.values()), total=len(names), desc="theory"):
+            one.result()
+        return [begun[name].result() for name in names]
+
+
+def text(judged: Sequence[Claim]) -> str:
+    """The claims for a terminal, by verdict."""
+    lines = []
+    for verdict in claims.VERDICTS:
+        own = [one for one in judged if one.verdict == verdict]
+        if own:
+            lines += ["", f"{verdict[0].upper()}{verdict[1:]}"]
+            lines += [textwrap.fill(f"{one.source}: {one.statement}", WIDTH, initial_indent="  ",
+                                    subsequent_indent="    ") for one in own]  # fmt: skip
+    return "\n".join(lines[1:])
 
 
 def write(out: Path, parts: Sequence[Part], judged: Sequence[Claim], settings: dict) -> None:

@@ -28,7 +28,8 @@ def binary_entropy(epsilon: object) -> Float[np.ndarray, "*b"]:
       InputError: one is outside 0 to 1.
     """
     e = checks.probability(epsilon, "epsilon")
-    return -(scipy.special.xlogy(e, e) + scipy.special.xlog1py(1 - e, -e)) / np.log(2)
+    nats = -(scipy.special.xlogy(e, e) + scipy.special.xlog1py(1 - e, -e))
+    return np.asarray(nats / np.log(2))
 
 
 def capacity(epsilon: object) -> Float[np.ndarray, "*b"]:

@@ -118,7 +118,7 @@ def from_margins(correlation: object) -> Float[np.ndarray, "*b"]:
     Args:
       correlation: ρ of A's margins with B's, −1 to 1.
     """
-    return np.arccos(np.asarray(correlation, np.float64)) / math.pi
+    return np.asarray(np.arccos(np.asarray(correlation, np.float64)) / math.pi)
 
 
 def _nearer(z: Float[np.ndarray, "n p"]) -> Int[np.ndarray, " s"]:

@@ -47,11 +47,11 @@ def part(effort: Effort) -> Part:
             "triplet, at 90° on half of them. D_P, the share of random triplets on which they "
             "differ, follows arccos(ρ)/π, where ρ = cos² of the angle is the correlation of their "
             "margins; exactly so where dimensions are many.",
-            "Lemma A.4 says that the misalignment measured on n objects, D_R, is D_P on average. "
-            "It is, for every n. But a single set of few objects can be far from it, and the triplets "
-            "of n objects are far fewer independent pieces of evidence than their number: with "
-            f"{OBJECTS[-1]} objects, which have {_triplets(OBJECTS[-1]):,} triplets, D_R still "
-            f"varies by ± {spread[OBJECTS[-1]]:.3f} (standard deviation).",
+            "Lemma A.4 says that the misalignment measured on n objects, D_R, is D_P on "
+            "average. It is, for every n. But a single set of few objects can be far from it, "
+            "and the triplets of n objects are far fewer independent pieces of evidence than "
+            f"their number: with {OBJECTS[-1]} objects, which have {_triplets(OBJECTS[-1]):,} "
+            f"triplets, D_R still varies by ± {spread[OBJECTS[-1]]:.3f} (standard deviation).",
         ],
         {"representation": Picture(_draw(by_angle, d_p, drawn), _caption(effort.fast))},
         [],

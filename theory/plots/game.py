@@ -1,0 +1,262 @@
+"""The communication game through the proof's channel: answers needed against ε."""
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evals.pages import figures
+from evals.pages.page import Picture, Table
+from evals.statistics import intervals
+from evals.statistics.intervals import Measured
+from theory import capacity, counting, game
+from theory.claims import ASSUMED, BOUND, HOLDS, NOT_AS_PRINTED, Claim
+from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM, Played
+from theory.plots import Effort, Part
+
+N, D = 32, 3
+TARGET = 0.9
+BLOCK = 4  # questions picked before Bob draws his candidates anew
+BELIEF = 0.1  # ε of a Bob who believes the answers
+RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
+STRICT = 1.75  # of 30 intervals of 95 %, so much longer, one in twenty misses
+
+
+class Sizes(NamedTuple):
+    """Attributes:
+    games: of every kind.
+    epsilon: of random questions.
+    answers: to them, at most.
+    picked: ε of questions that are picked.
+    blocks: of these.
+    """
+
+    games: int
+    epsilon: tuple[float, ...]
+    answers: int
+    picked: tuple[float, ...]
+    blocks: int
+
+
+FAST = Sizes(16, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2000, (0.0, 0.2, 0.8, 1.0), 24)
+FULL = Sizes(
+    *(32, (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)),
+    *(20_000, (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0), 64),
+)
+
+
+def part(effort: Effort) -> Part:
+    sizes = FAST if effort.fast else FULL
+    key = jax.random.key(effort.seed)
+    checks = tuple(np.unique(np.geomspace(4, sizes.answers, 20).round().astype(int)).tolist())
+    asked = functools.partial(game.random_questions, key, sizes.games, n=N, d=D, checks=checks)
+    random = {e: asked(e) for e in sizes.epsilon}
+    trusting = {e: asked(e, believed=BELIEF) for e in sizes.epsilon}
+    picked = {
+        (rule, e): game.picked_questions(
+            key, sizes.games, e, rule, n=N, d=D, blocks=sizes.blocks, block=BLOCK
+        )
+        for rule in (AMBIGUOUS, INFORMATIVE)
+        for e in sizes.picked
+    }
+    at = tuple(BLOCK * (i + 1) for i in range(sizes.blocks))
+    games = {(RANDOM, e): (p, checks) for e, p in random.items()}
+    games |= {kind: (p, at) for kind, p in picked.items()}
+    needed = {kind: _needed(*played) for kind, played in games.items()}
+    believing = {e: _needed(p, checks) for e, p in trusting.items()}
+    used = {kind: _used(*played, kind[1]) for kind, played in games.items()}
+    used = {kind: share for kind, share in used.items() if share is not None}
+    held = float(games[INFORMATIVE, 0.0][0].bits.mean(axis=0)[_first(*games[INFORMATIVE, 0.0])])
+    return Part(
+        "The communication game",
+        [
+            f"Bob knows {N} objects in {D} dimensions and asks Alice about a new one. Her answers "
+            "are what his would be, each flipped with probability ε, as Proposition 3.8 has it. He "
+            "weighs candidate places of the object by Bayes’ rule, and is right so far as he then "
+            f"answers the {N * (N - 1) // 2} questions as he would if he saw it.",
+            "The U is there: where Bob knows ε he needs as many answers at 1 − ε as at ε, and ever "
+            "more towards ½. If he does not know that most answers are flipped, but takes one in "
+            "ten for wrong, there is no U: beyond ½ he learns the opposite of what is so.",
+            "How many answers he needs depends as much on what he asks. The most informative "
+            "question, of whose answer he knows least, brings what the channel can carry; a random "
+            "one half of it.",
+        ],
+        {"game": Picture(_draw(random, checks, needed, believing, used, held), _caption(sizes))},
+        [_table(needed, believing)],
+        _claims(needed, believing, used),
+    )
+
+
+def _needed(played: Played, at: Sequence[int]) -> Measured:
+    return counting.answers_to_reach(played.accuracy.astype(np.float64), at, TARGET)
+
+
+def _first(played: Played, at: Sequence[int]) -> int:
+    """The first check at which the mean accuracy is the target's; the last if none."""
+    reached = played.accuracy.mean(axis=0) >= TARGET
+    return int(reached.argmax()) if reached.any() else len(at) - 1
+
+
+def _used(played: Played, at: Sequence[int], epsilon: float) -> Measured | None:
+    """Bits learnt an answer, as a share of the capacity, when the target is first reached."""
+    check = _first(played, at)
+    limit = float(capacity.capacity(epsilon))
+    if not limit or played.accuracy.mean(axis=0)[check] < TARGET:
+        return None
+    return intervals.mean(played.bits[:, check].astype(np.float64) / (at[check] * limit))
+
+
+def _claims(needed: Mapping, believing: Mapping, used: Mapping) -> list[Claim]:
+    random = {e: one for (rule, e), one in needed.items() if rule == RANDOM}
+    below = sorted((e for e in random if e <= 0.5), reverse=True)
+    # From ½ outwards: never more answers than one step nearer to ½, beyond both intervals.
+    rises = (
+        all(random[a].high >= random[b].low for a, b in itertools.pairwise(below))
+        and random[below[-1]].high < random[below[1]].low
+    )
+    mirrored = [
+        (random[e], random[round(1 - e, 9)])
+        for e in random
+        if e < 0.5 and round(1 - e, 9) in random
+    ]
+    symmetric = all(a.low <= b.high and b.low <= a.high for a, b in mirrored)
+    over = {k: v for k, v in used.items() if v.value - STRICT * (v.value - v.low) > 1}
+    most = max(used.values(), key=lambda one: one.value)
+    wrong = [e for e in believing if e > 0.5 and math.isfinite(believing[e].value)]
+    return [
+        Claim(
+            "000 and 001, Proposition 3.8 (the game)",
+            "Through a channel that flips a share ε of answers, each carries at most C(ε) bits.",
+            HOLDS if not over else NOT_AS_PRINTED,
+            "Information gained over the answers that it took to be 90 % right, as a share of the "
+            f"capacity: at most {most.value:.2f} [{most.low:.2f}, {most.high:.2f}], with the most "
+            "informative questions; random ones use "
+            f"{min(v.value for (r, _), v in used.items() if r == RANDOM):.2f} to "
+            f"{max(v.value for (r, _), v in used.items() if r == RANDOM):.2f} of it.",
+            {f"{RULES[rule]}, ε = {e:g}": value for (rule, e), value in used.items()},
+        ),
+        Claim(
+            "000 and 001, Theorem 3.9",
+            "If ½ is nearer to ε_B1 than to ε_B2, then B2 needs fewer questions than B1.",
+            BOUND if rises and symmetric else NOT_AS_PRINTED,
+            "That one bound is larger says nothing of what either needs. In the simulated channel, "
+            "where Bob knows ε, the answers needed do rise towards ½ and are alike at ε and 1 − ε. "
+            "Between embeddings they need not: see “Two embeddings that differ”.",
+            {"answers to 90 %, random questions": random},
+        ),
+        Claim(
+            "000 and 001, after Theorem 3.9",
+            "If Bob knows that most bits from Alice are flipped, he can flip them all.",
+            ASSUMED if symmetric and not wrong else NOT_AS_PRINTED,
+            "If he knows. A Bob who takes one answer in ten for wrong "
+            + (
+                "is never 90 % right where ε is above ½."
+                if not wrong
+                else f"is 90 % right at ε = {wrong[0]:g} all the same."
+            ),
+            {"answers to 90 %, believing": believing},
+            assumption="Bob knows on which side of ½ ε lies.",
+        ),
+    ]
+
+
+def _table(needed: Mapping, believing: Mapping) -> Table:
+    rows = [
+        {"ε": e, "C(ε), bits": float(capacity.capacity(e))}
+        | {name: _finite(needed.get((rule, e))) for rule, name in RULES.items()}
+        | {"random, believing": _finite(believing[e])}
+        for e in believing
+    ]
+    return Table(
+        rows,
+        "Answers until Bob is 90 % right, with 95 % intervals over games; – where that was not "
+        "reached or not asked.",
+    )
+
+
+def _finite(measured: Measured | None) -> Measured | None:
+    return measured if measured and math.isfinite(measured.high) else None
+
+
+########################################## Figures ##########################################
+
+
+@matplotlib.rc_context(figures.STYLE)
+def _draw(
+    random: Mapping[float, Played],
+    checks: Sequence[int],
+    needed: Mapping,
+    believing: Mapping,
+    used: Mapping,
+    held: float,
+) -> Figure:
+    figure = Figure(figsize=(figures.WIDTH, 2.9), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+
+    shown = [e for e in (0.0, 0.1, 0.2, 0.3, 0.4) if e in random]
+    for e, colour, marker in zip(shown, figures.COLOURS, figures.MARKERS, strict=False):
+        curve = random[e].accuracy
+        half = 1.96 * curve.std(axis=0, ddof=1) / len(curve) ** 0.5
+        mean = curve.mean(axis=0)
+        left.plot(checks, mean, color=colour, marker=marker, ms=2.5, lw=1, label=f"ε = {e:g}")
+        left.fill_between(checks, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+    left.axhline(TARGET, **figures.DASHED)
+    left.set(xscale="log", xlabel="random questions answered", ylabel="accuracy of Bob")
+    left.set(title="Learning a place", ylim=(0.62, 1.005))
+    left.legend(loc="lower right", fontsize=6.5, borderpad=0)
+
+    fine = np.linspace(0, 1, 401)
+    away = np.abs(fine - 0.5) > 0.02
+    bound = np.where(away, held / capacity.capacity(np.where(away, fine, 0)), np.nan)
+    middle.plot(fine, bound, color=figures.BLACK, lw=1, label=f"{held:.1f} bits / C(ε)")
+    for (rule, name), colour, marker in zip(
+        RULES.items(), figures.COLOURS, figures.MARKERS, strict=False
+    ):
+        points = {e: one for (own, e), one in needed.items() if own == rule}
+        _points(middle, points, colour, marker, name)
+        points = {e: one for (own, e), one in used.items() if own == rule}
+        _points(right, points, colour, marker, "")
+    _points(middle, believing, figures.GREY, "x", "random, believing")
+    middle.axvline(0.5, **figures.DASHED)
+    middle.set(yscale="log", xlabel="misalignment ε", ylabel="answers to be 90 % right")
+    middle.set(title="Answers needed", xlim=(-0.05, 1.05))
+    right.axhline(1, color=figures.BLACK, lw=1)
+    right.set(xlabel="misalignment ε", ylabel="bits an answer / C(ε)", ylim=(0, None))
+    right.set(title="Capacity used", xlim=(-0.05, 1.05))
+    keys, names = middle.get_legend_handles_labels()
+    figure.legend(keys, names, loc="outside lower right", ncols=5, fontsize=6.5)
+    return figure
+
+
+def _points(
+    axes: Axes, points: Mapping[float, Measured], colour: str, marker: str, label: str
+) -> None:
+    finite = {e: one for e, one in points.items() if math.isfinite(one.value)}
+    if not finite:
+        return
+    value, low, high, _ = np.array(list(finite.values())).T
+    high = np.where(np.isfinite(high), high, value)
+    bars = figures.bars(value, low, high)
+    axes.errorbar(
+        list(finite), value, yerr=bars, color=colour, ls="", marker=marker, ms=3.5,
+        elinewidth=0.8, label=label,
+    )  # fmt: skip
+
+
+def _caption(sizes: Sizes) -> str:
+    return (
+        f"The game through the binary symmetric channel; {sizes.games} games each, n = {N}, d = "
+        f"{D}. Left: share of all questions that Bob, who knows ε, answers right, against random "
+        "questions asked; bands are 95 % intervals. Middle: answers until he is 90 % right, "
+        "against ε: random questions; those still ambiguous, in the order of Jamieson and Nowak; "
+        "the most informative ones; random ones where Bob takes one answer in ten for wrong "
+        "(crosses, which end at ½); and the bits that he then holds, over C(ε) (line). Right: bits "
+        "learnt an answer, as a share of C(ε)."
+    )

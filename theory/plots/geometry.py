@@ -1,0 +1,273 @@
+"""Two embeddings that really differ: where the independent channel is a fair picture of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evals.pages import figures
+from evals.pages.page import Picture, Table
+from evals.statistics import intervals
+from evals.statistics.intervals import Measured
+from theory import counting, game, geometry
+from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, Claim
+from theory.geometry import BELIEVED, EACH, FLIPS, KNOWN, NOISE, SCALING, SHARED, Met
+from theory.plots import Effort, Part
+
+D = 4
+WAYS = {NOISE: "noise", SCALING: "scaling", FLIPS: "sign flips"}
+BOBS = {
+    KNOWN: "knows ε",
+    SHARED: "ε of shared objects",
+    EACH: "ε of each question",
+    BELIEVED: "believes",
+}
+TARGET = 0.8  # accuracy that answers are counted to
+MIDDLE = 0.5  # dial at which half of the dimensions are flipped
+
+
+class Sizes(NamedTuple):
+    """Attributes:
+    n: shared objects.
+    games: of each kind.
+    dials: of each way to differ.
+    """
+
+    n: int
+    games: int
+    dials: tuple[float, ...]
+
+
+FAST = Sizes(16, 24, (0.0, 0.25, 0.5, 1.0))
+FULL = Sizes(24, 40, (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0))
+
+
+def part(effort: Effort) -> Part:
+    sizes = FAST if effort.fast else FULL
+    key = jax.random.key(effort.seed)
+    asked = sizes.n * (sizes.n - 1) // 2
+    checks = tuple(np.unique(np.geomspace(2, asked, 9).round().astype(int)).tolist())
+    met = {
+        (way, dial): geometry.meet(key, sizes.games, way, dial, n=sizes.n, d=D, checks=checks)
+        for way in WAYS
+        for dial in sizes.dials
+    }
+    rows = _compared(met, key, sizes, checks)
+    channel = {(way, dial): row["channel, all questions"] for (way, dial), row in rows.items()}
+    return Part(
+        "Two embeddings that differ",
+        [
+            "Now Alice and Bob have embeddings. A rotation changes none of their answers. Noise, "
+            "unequal scaling of dimensions, and dimensions in which what differs seems alike do, "
+            "and the last reach any misalignment from 0 to 1. Bob decodes as before: as if answers "
+            "were flipped independently.",
+            "They are not. Flips come where a decision is close, and there they do no harm: to "
+            f"be {TARGET:.0%} right he needs fewer answers than through a channel with the same "
+            "ε. But asked again Alice says the same, so that what she does not see he never "
+            "learns: through the channel he comes to be right about everything, here only about "
+            "what they share.",
+            "ε alone does not say what can be learnt. With half of the dimensions flipped, ε is "
+            "½ and the channel’s capacity 0. A Bob who trusts every question as far as Alice’s "
+            "answers to it about the shared objects agreed with his is right all the same: of "
+            "such a pair it is he, and not ε, that decides.",
+        ],
+        {"geometry": Picture(_draw(met, channel, sizes), _caption(sizes, asked))},
+        [
+            Table(
+                [{"way": WAYS[way], "dial": dial} | row for (way, dial), row in rows.items()],
+                f"Means over {sizes.games} games, with 95 % intervals: misalignment; answers to "
+                f"be {TARGET:.0%} right, with embeddings and through a channel of the same ε, "
+                "and their ratio; accuracy when all questions are answered.",
+            )
+        ],
+        _claims(met, rows),
+    )
+
+
+def _compared(
+    met: Mapping[tuple[int, float], Met],
+    key: jax.Array,
+    sizes: Sizes,
+    checks: Sequence[int],
+) -> dict[tuple[int, float], dict]:
+    rows = {}
+    for kind, one in met.items():
+        epsilon = float(one.epsilon.mean())
+        # The channel's Bob may have each question answered anew.
+        played = game.random_questions(key, sizes.games, epsilon, n=sizes.n, d=D, checks=checks)
+        here = _needed(one.played.accuracy[:, KNOWN], checks)
+        there = _needed(played.accuracy, checks)
+        ratio = here.value / there.value if math.isfinite(here.value + there.value) else None
+        rows[kind] = {
+            "ε": intervals.mean(one.epsilon.astype(np.float64)),
+            "embeddings, answers": _finite(here),
+            "channel, answers": _finite(there),
+            "ratio": ratio,
+            "embeddings, all questions": accuracy(one, KNOWN),
+            "channel, all questions": intervals.mean(played.accuracy[:, -1].astype(np.float64)),
+        }
+    return rows
+
+
+def accuracy(met: Met, bob: int) -> Measured:
+    """Of a Bob to whom all questions were answered."""
+    return intervals.mean(met.played.accuracy[:, bob, -1].astype(np.float64))
+
+
+def _needed(curves: Float[np.ndarray, "games t"], checks: Sequence[int]) -> Measured:
+    return counting.answers_to_reach(curves.astype(np.float64), checks, TARGET)
+
+
+def _finite(measured: Measured) -> Measured | None:
+    return measured if math.isfinite(measured.high) else None
+
+
+def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
+    flips = {WAYS[w]: _tenths(met[w, MIDDLE]) for w in (NOISE, SCALING)}
+    uneven = {name: tenths[0].low > tenths[-1].high for name, tenths in flips.items()}
+    ratios = [row["ratio"] for row in rows.values() if row["ratio"] and row["ε"].value > 0.02]
+    half = met[FLIPS, MIDDLE]
+    misaligned = rows[FLIPS, MIDDLE]["ε"]
+    each, known = accuracy(half, EACH), accuracy(half, KNOWN)
+    # An agent whose ε is farther from ½, of whom Bob learns less all the same.
+    other = min(
+        (kind for kind in met if kind[0] == NOISE and rows[kind]["ε"].high < misaligned.low - 0.05),
+        key=lambda kind: accuracy(met[kind], EACH).value,
+    )
+    less = accuracy(met[other], EACH)
+    refuted = less.high < each.low
+    turned = met[FLIPS, 1.0]
+    knows, believes = accuracy(turned, KNOWN), accuracy(turned, BELIEVED)
+    estimates = accuracy(turned, SHARED)
+    ceiling = {dial: accuracy(one, KNOWN) for (way, dial), one in met.items() if way == NOISE}
+    capped = [
+        d for d, one in ceiling.items() if one.high < rows[NOISE, d]["channel, all questions"].low
+    ]
+    return [
+        Claim(
+            "000 and 001, proof of Proposition 3.8",
+            "Misalignment is equivalent to a binary symmetric channel that flips a share ε of "
+            "bits.",
+            NOT_AS_PRINTED if all(uneven.values()) or capped else HOLDS,
+            "Flips are not independent of the question: between embeddings that differ by noise "
+            f"{flips['noise'][0].value:.2f} of the closest tenth of decisions are flipped and "
+            f"{flips['noise'][-1].value:.2f} of the clearest; by scaling "
+            f"{flips['scaling'][0].value:.2f} and {flips['scaling'][-1].value:.2f}. Nor does "
+            "asking again help: with all questions answered Bob is right on "
+            f"{ceiling[MIDDLE].value:.2f} where the channel would bring him to "
+            f"{rows[NOISE, MIDDLE]['channel, all questions'].value:.2f}. Answers needed to be "
+            f"{TARGET:.0%} right are {min(ratios):.2f} to {max(ratios):.2f} times the channel’s.",
+            {
+                "flips by tenth of the margin": flips,
+                "answers, embeddings / channel": ratios,
+                "accuracy with all questions answered, noise": ceiling,
+            },
+        ),
+        Claim(
+            "000 and 001, Theorem 3.9 (embeddings)",
+            "The nearer ε is to ½, the more questions Bob needs.",
+            NOT_AS_PRINTED if refuted else ASSUMED,
+            f"With half of the dimensions flipped, ε = {misaligned.value:.2f}, a Bob who knows how "
+            f"far to trust each question comes to be {each.value:.2f} [{each.low:.2f}, "
+            f"{each.high:.2f}] right, one who knows only ε {known.value:.2f}. With noise of ε = "
+            f"{rows[other]['ε'].value:.2f}, farther from ½, the first comes to {less.value:.2f} "
+            f"[{less.low:.2f}, {less.high:.2f}] at most.",
+            {
+                "half flipped": {"ε": misaligned, "each": each, "known": known},
+                "noise": {"ε": rows[other]["ε"], "each": less},
+            },
+            assumption="" if refuted else "Bob knows nothing but ε.",
+        ),
+        Claim(
+            "000 and 001, after Theorem 3.9 (embeddings)",
+            "A Bob who knows that most answers are flipped learns as from an aligned Alice.",
+            ASSUMED if knows.low > 0.9 and estimates.low > 0.9 else NOT_AS_PRINTED,
+            f"With all dimensions flipped (ε = {rows[FLIPS, 1.0]['ε'].value:.2f}) Bob comes to be "
+            f"{knows.value:.2f} right if he knows ε, {estimates.value:.2f} if he takes it from the "
+            f"shared objects, and {believes.value:.2f} if he believes the answers.",
+            {"knows": knows, "shared": estimates, "believes": believes},
+            assumption="Bob knows on which side of ½ ε lies; shared objects tell him.",
+        ),
+        Claim(
+            "ours",
+            "A rotation of the whole space changes no answer.",
+            HOLDS
+            if all(float(met[way, 0.0].epsilon.max()) == 0 for way in WAYS)
+            else NOT_AS_PRINTED,
+            "Alice’s space is rotated against Bob’s in all games; at dial 0 they agree on every "
+            "one.",
+            {"ε at dial 0": {WAYS[way]: float(met[way, 0.0].epsilon.max()) for way in WAYS}},
+        ),
+    ]
+
+
+def _tenths(met: Met) -> list[Measured]:
+    return [intervals.mean(column.astype(np.float64)) for column in met.flips.T]
+
+
+########################################## Figure ##########################################
+
+
+@matplotlib.rc_context(figures.STYLE)
+def _draw(met: Mapping[tuple[int, float], Met], channel: Mapping, sizes: Sizes) -> Figure:
+    figure = Figure(figsize=(figures.WIDTH, 2.9), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    looks = list(zip(figures.COLOURS, figures.MARKERS, strict=True))
+
+    for way, look in zip(WAYS, looks, strict=False):
+        at = MIDDLE if way != FLIPS else min(d for d in sizes.dials if d > 0)
+        tenths = _tenths(met[way, at])
+        _bars(left, range(1, len(tenths) + 1), tenths, look, WAYS[way])
+    left.set(xlabel="tenth of the margin (1: closest)", ylabel="share of answers flipped")
+    left.set(title="Where answers flip", ylim=(0, 0.6))
+    left.legend(loc="upper right", fontsize=6.5, borderpad=0)
+
+    for way, look in zip(WAYS, looks, strict=False):
+        kinds = [(way, dial) for dial in sizes.dials]
+        x = [float(met[kind].epsilon.mean()) for kind in kinds]
+        _bars(middle, x, [accuracy(met[kind], KNOWN) for kind in kinds], look, WAYS[way])
+    x, y = zip(*sorted(
+        (float(met[kind].epsilon.mean()), one.value)
+        for kind, one in channel.items() if kind[0] == FLIPS
+    ), strict=True)  # fmt: skip
+    middle.plot(x, y, color=figures.BLACK, lw=1, label="channel")
+    middle.set(xlabel="misalignment ε", ylabel="accuracy, all questions answered")
+    middle.set(title="What is learnt in the end", ylim=(0.45, 1.02))
+    middle.legend(loc="lower center", fontsize=6.5, borderpad=0)
+
+    kinds = [(FLIPS, dial) for dial in sizes.dials]
+    x = [float(met[kind].epsilon.mean()) for kind in kinds]
+    for bob, look in zip(BOBS, looks, strict=False):
+        _bars(right, x, [accuracy(met[kind], bob) for kind in kinds], look, BOBS[bob])
+    right.set(xlabel="misalignment ε", title="Sign flips, by Bob", ylim=(0, 1.02))
+    right.legend(loc="lower left", fontsize=6.5, borderpad=0)
+    return figure
+
+
+def _bars(
+    axes: Axes, x: Sequence[float], points: Sequence[Measured], look: tuple[str, str], label: str
+) -> None:
+    value, low, high, _ = np.array(points).T
+    colour, marker = look
+    axes.errorbar(
+        list(x), value, yerr=figures.bars(value, low, high), color=colour, marker=marker, ms=3.5,
+        lw=1, elinewidth=0.8, label=label,
+    )  # fmt: skip
+
+
+def _caption(sizes: Sizes, asked: int) -> str:
+    return (
+        f"Games between two embeddings, n = {sizes.n}, d = {D}, {sizes.games} games a point, 95 "
+        "% intervals over games. Left: answers flipped, by how close the decision is for Bob "
+        "(noise and scaling at dial ½, one dimension in four flipped or less). Middle: his "
+        f"accuracy when all {asked} questions are answered, if he knows ε; the line is that of "
+        "the channel after as many answers. Right: with dimensions flipped one after the other, "
+        "if he knows ε, takes it from the shared objects, takes it from them for each question "
+        "apart, or takes one answer in ten for wrong."
+    )
