@@ -52,22 +52,20 @@ def trust(epsilon: ScalarLike | Float[Array, " q"]) -> Float[Array, "*q"]:
     return jnp.log1p(-e) - jnp.log(e)
 
 
-def new_game(
-    key: Key[Array, ""], n: int, weights: Float[Array, " d"]
+def placed(
+    points: Float[Array, "objects d"], weights: Float[Array, " d"]
 ) -> tuple[Bisectors, Float[Array, " q"]]:
-    """Shared objects and a new one, all standard normal.
+    """Bob's questions about the last point, which he has not seen, and his right answers.
 
     Args:
-      key: of the objects.
-      n: shared objects.
-      weights: of the dimensions of Bob's space; see `decoder.bisectors`.
+      points: the n shared objects and the new one.
+      weights: of the dimensions of his space; see `decoder.bisectors`.
 
     Returns:
-      The questions in Bob's space, and his right answers: +1 for "nearer to j", −1 for k.
+      The questions, and +1 for "nearer to j", −1 for k.
     """
-    points = jax.random.normal(key, (n + 1, len(weights)))
-    questions = decoder.bisectors(points[:n], weights)
-    return questions, jnp.where(decoder.sides(questions, points[n:])[0], 1.0, -1.0)
+    questions = decoder.bisectors(points[:-1], weights)
+    return questions, jnp.where(decoder.sides(questions, points[-1:])[0], 1.0, -1.0)
 
 
 def random_questions(
@@ -98,11 +96,14 @@ def random_questions(
     Raises:
       InputError: ε is no probability, n is below 3, or games, d or a check below 1.
     """
+    weights = _checked(games, epsilon, n, d)
     believed = epsilon if believed is None else believed
     door.probability(believed, "believed")
-    keys, weights = _games(key, games, epsilon, n, d)
     door.at_least(min(checks), 1, "checks")
-    played = _many_channel(keys, float(epsilon), float(believed), weights, n=n, checks=checks)
+    objects, answers = jax.random.split(key)
+    points = jax.random.normal(objects, (games, n + 1, len(weights)))
+    chance = jax.random.uniform(answers, (games, 2, checks[-1]))
+    played = _channel(points, chance, float(epsilon), float(believed), weights, checks=checks)
     return jax.tree.map(np.asarray, played)
 
 
@@ -124,7 +125,7 @@ def picked_questions(
       rule: RANDOM; AMBIGUOUS, the next question in the order of the objects to which the answer is
         not yet clear (Jamieson and Nowak 2011, Algorithm 1, "clear" being 98 % probable);
         INFORMATIVE, that of whose answer Bob knows least, from which he learns most.
-      blocks: of questions; after each, Bob is examined and draws his candidates anew.
+      blocks: of questions; after each, Bob is examined and places his candidates anew.
       block: questions in each.
 
     Returns:
@@ -133,50 +134,41 @@ def picked_questions(
     Raises:
       InputError: as `random_questions`.
     """
-    keys, weights = _games(key, games, epsilon, n, d)
+    weights = _checked(games, epsilon, n, d)
     door.at_least(blocks, 1, "blocks")
     door.at_least(block, 1, "block")
-    played = _many_in_turn(keys, float(epsilon), rule, weights, n=n, blocks=blocks, block=block)
+    objects, answers = jax.random.split(key)
+    points = jax.random.normal(objects, (games, n + 1, len(weights)))
+    chance = jax.random.uniform(answers, (games, blocks + 1, block, 2))
+    played = _in_turn(points, chance, float(epsilon), rule, weights)
     return jax.tree.map(np.asarray, played)
 
 
-def _games(
-    key: Key[Array, ""], games: int, epsilon: float, n: int, d: int
-) -> tuple[Key[Array, " games"], Float[Array, " d"]]:
+def _checked(games: int, epsilon: float, n: int, d: int) -> Float[Array, " d"]:
+    """The weights of d dimensions, filled up."""
     door.probability(epsilon, "epsilon")
     door.at_least(n, 3, "n")
-    weights = jnp.arange(max(door.at_least(d, 1, "d"), LEAST_D)) < d
-    return jax.random.split(key, door.at_least(games, 1, "games")), weights.astype(jnp.float32)
+    door.at_least(games, 1, "games")
+    dimensions = jnp.arange(max(door.at_least(d, 1, "d"), LEAST_D))
+    return (dimensions < d).astype(jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("n", "checks"))
-def _many_channel(keys, epsilon, believed, weights, *, n, checks):
-    play = functools.partial(
-        _channel, epsilon=epsilon, believed=believed, weights=weights, n=n, checks=checks
-    )
-    return jax.lax.map(play, keys, batch_size=BATCH)
-
-
-@functools.partial(jax.jit, static_argnames=("n", "blocks", "block"))
-def _many_in_turn(keys, epsilon, rule, weights, *, n, blocks, block):
-    play = functools.partial(
-        _in_turn, epsilon=epsilon, rule=rule, weights=weights, n=n, blocks=blocks, block=block
-    )
-    return jax.lax.map(play, keys, batch_size=BATCH)
-
-
-def _channel(key, *, epsilon, believed, weights, n, checks) -> Played:
-    objects, which, flip, candidates = jax.random.split(key, 4)
-    questions, truth = new_game(objects, n, weights)
-    asked = jax.random.randint(which, (checks[-1],), 0, len(truth))
-    kept = 1 - 2.0 * jax.random.bernoulli(flip, epsilon, asked.shape)
+@functools.partial(jax.jit, static_argnames="checks")
+def _channel(points, chance, epsilon, believed, weights, *, checks) -> Played:
     check = np.searchsorted(checks, np.arange(checks[-1]), side="right")
-    votes = jnp.zeros((len(checks), len(truth))).at[check, asked].add(truth[asked] * kept)
-    return examined(candidates, votes.cumsum(axis=0), trust(believed), questions, truth)
+
+    def play(given):
+        points, (which, flip) = given
+        questions, truth = placed(points, weights)
+        asked = jnp.floor(which * len(truth)).astype(jnp.int32)
+        kept = jnp.where(flip < epsilon, -1.0, 1.0)
+        votes = jnp.zeros((len(checks), len(truth))).at[check, asked].add(truth[asked] * kept)
+        return examined(votes.cumsum(axis=0), trust(believed), questions, truth)
+
+    return jax.lax.map(play, (points, chance), batch_size=BATCH)
 
 
 def examined(
-    key: Key[Array, ""],
     votes: Float[Array, "t q"],
     trusted: ScalarLike | Float[Array, " q"],
     questions: Bisectors,
@@ -185,55 +177,58 @@ def examined(
     """What Bob makes of the answers up to each check.
 
     Args:
-      key: of his candidates.
       votes: the number of "nearer to j" less that of "nearer to k", of every question.
       trusted: λ, of all questions or of each.
-      questions, truth: as of `new_game`.
+      questions, truth: as of `placed`.
     """
 
-    def check(belief: Belief, given):
-        own, seen = given
-        belief, side = decoder.decode(own, trusted * seen, questions, belief)
+    def check(belief: Belief, seen: Array):
+        belief, side = decoder.decode(trusted * seen, questions, belief)
         return belief, _examine(belief, side, trusted * seen, truth)
 
     start = decoder.nothing_known(questions.normal.shape[1])
-    _, played = jax.lax.scan(check, start, (jax.random.split(key, len(votes)), votes))
+    _, played = jax.lax.scan(check, start, votes)
     return Played(*played)
 
 
-def _in_turn(key, *, epsilon, rule, weights, n, blocks, block) -> Played:
-    objects, play = jax.random.split(key)
-    questions, truth = new_game(objects, n, weights)
-    n_questions, lam = len(truth), trust(epsilon)
-    start = decoder.nothing_known(questions.normal.shape[1])
-    start, side = decoder.decode(play, jnp.zeros(n_questions), questions, start)
+@jax.jit
+def _in_turn(points, chance, epsilon, rule, weights) -> Played:
+    lam = trust(epsilon)
 
-    def ask(state, own):
-        belief, side, votes = state
-        pick, flip = jax.random.split(own)
-        p = decoder.nearer(belief, side)
-        doubt = jnp.minimum(p, 1 - p)
-        turn = 1 - jnp.arange(n_questions) / n_questions
-        scores = jnp.stack([
-            jax.random.uniform(pick, p.shape),
-            jnp.where(doubt > SETTLED, 1 + turn, doubt),
-            doubt,
-        ])  # fmt: skip
-        asked = jnp.argmax(scores[rule])
-        answer = truth[asked] * jnp.where(jax.random.bernoulli(flip, epsilon), -1, 1)
-        log_weights = belief.log_weights + lam * answer * jnp.where(side[:, asked], 0.5, -0.5)
-        votes = votes.at[asked].add(lam * answer)
-        return (belief._replace(log_weights=log_weights), side, votes), None
+    def play(given):
+        points, chance = given
+        questions, truth = placed(points, weights)
+        n_questions = len(truth)
 
-    def ask_some(state, own):
-        *asking, drawing = jax.random.split(own, block + 1)
-        (belief, side, votes), _ = jax.lax.scan(ask, state, jnp.stack(asking))
-        belief, side = decoder.decode(drawing, votes, questions, belief)
-        return (belief, side, votes), _examine(belief, side, votes, truth)
+        def ask(state, chance):
+            belief, side, votes = state
+            which, flip = chance
+            p = decoder.nearer(belief, side)
+            doubt = jnp.minimum(p, 1 - p)
+            place = jnp.arange(n_questions)
+            by_rule = [
+                place == jnp.floor(which * n_questions),
+                jnp.where(doubt > SETTLED, 1 + (n_questions - place) / n_questions, doubt),
+                doubt,
+            ]
+            asked = jnp.argmax(jnp.stack(by_rule)[rule])
+            answer = truth[asked] * jnp.where(flip < epsilon, -1, 1)
+            log_weights = belief.log_weights + lam * answer * jnp.where(side[:, asked], 0.5, -0.5)
+            votes = votes.at[asked].add(lam * answer)
+            return (belief._replace(log_weights=log_weights), side, votes), None
 
-    state = (start, side, jnp.zeros(n_questions))
-    _, played = jax.lax.scan(ask_some, state, jax.random.split(jax.random.fold_in(key, 1), blocks))
-    return Played(*played)
+        def examine_and_ask(state, chance):
+            belief, votes = state
+            belief, side = decoder.decode(votes, questions, belief)
+            (_, _, after), _ = jax.lax.scan(ask, (belief, side, votes), chance)
+            return (belief, after), _examine(belief, side, votes, truth)
+
+        start = decoder.nothing_known(len(weights)), jnp.zeros(n_questions)
+        # Nothing is known at the first examination, and none follows the last questions.
+        _, played = jax.lax.scan(examine_and_ask, start, chance)
+        return Played(*(column[1:] for column in played))
+
+    return jax.lax.map(play, (points, chance), batch_size=BATCH)
 
 
 def _examine(

@@ -124,7 +124,7 @@ def _many(keys, way, dial, *, n, d, checks):
 
 
 def _meet(key, *, way, dial, n, d, checks) -> Met:
-    objects, order, candidates = jax.random.split(key, 3)
+    objects, order = jax.random.split(key)
     alice, bob, weights = differing(objects, way, dial, n + 1, d)
     hers = decoder.sides(decoder.bisectors(alice[:n], jnp.ones(d)), alice)
     his_questions = decoder.bisectors(bob[:n], weights)
@@ -135,7 +135,7 @@ def _meet(key, *, way, dial, n, d, checks) -> Met:
     j, k = decoder.pairs(n).T
     counts = (np.arange(n)[:, None] != j) & (np.arange(n)[:, None] != k)
     each = (jnp.where(counts, differ[:n], 0).sum(axis=0) + 1) / (n - 2 + 2)
-    shared = jnp.where(counts, differ[:n], 0).sum() / counts.sum()
+    shared = jnp.where(counts, differ[:n], 0).sum() / float(counts.sum())
     epsilon = differ[n].mean()
 
     truth = jnp.where(his[n], 1.0, -1.0)
@@ -149,7 +149,7 @@ def _meet(key, *, way, dial, n, d, checks) -> Met:
         trust(each),
         trust(BELIEF) * everywhere,
     ])  # fmt: skip
-    play = jax.vmap(lambda lam: examined(candidates, votes, lam, his_questions, truth))
+    play = jax.vmap(lambda lam: examined(votes, lam, his_questions, truth))
 
     along = bob[n] @ his_questions.normal.T - his_questions.offset
     rank = jnp.argsort(jnp.argsort(jnp.abs(along)))

@@ -64,7 +64,7 @@ def representation_space(x: Real[np.ndarray, "n d"]) -> Bool[np.ndarray, " q"]:
     return near < far
 
 
-def misalignment(a: Real[np.ndarray, "n p"], b: Real[np.ndarray, "n q"]) -> float:
+def misalignment(a: Real[np.ndarray, "n p"], b: Real[np.ndarray, "m q"]) -> float:
     """D_R(A, B; x), the share of questions that two agents answer differently (Definition 3.5).
 
     Exact, in O(n² log n); questions that are tied in either are left out (`alignet.agreement` has

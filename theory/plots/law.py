@@ -43,8 +43,8 @@ class Sizes(NamedTuple):
     many: int
 
 
-FAST = Sizes((12, 24), (1, 3), 16, 500, 48, 4)
-FULL = Sizes((16, 32, 64), (1, 2, 4), 24, 2500, 80, 10)
+FAST = Sizes((12, 24), (1, 3), 16, 400, 32, 4)
+FULL = Sizes((16, 32, 64), (1, 2, 4), 24, 2500, 48, 10)
 
 
 class Grown(NamedTuple):
