@@ -9,7 +9,7 @@ import pytest
 
 from alignet import agreement
 from alignet.errors import InputError
-from theory import capacity, representation
+from theory import channel, representation
 from theory.plots import capacity as capacity_plot
 from theory.plots import representation as representation_plot
 from theory.plots.representation import agents
@@ -19,22 +19,22 @@ GRID = np.linspace(0, 1, 1001)
 
 
 def test_capacity_is_1_at_the_ends_and_0_at_a_half():
-    assert capacity.capacity([0, 0.5, 1]).tolist() == [1, 0, 1]
-    assert capacity.binary_entropy([0, 0.5, 1]).tolist() == [0, 1, 0]
+    assert channel.capacity([0, 0.5, 1]).tolist() == [1, 0, 1]
+    assert channel.binary_entropy([0, 0.5, 1]).tolist() == [0, 1, 0]
 
 
 def test_capacity_rises_with_the_distance_from_a_half_and_is_symmetric():
-    found = capacity.capacity(GRID)
+    found = channel.capacity(GRID)
     assert (np.diff(found[:501]) < 0).all() and (np.diff(found[500:]) > 0).all()
     np.testing.assert_allclose(found, found[::-1], atol=1e-13)
 
 
 def test_capacity_is_one_less_the_entropy():
     np.testing.assert_allclose(
-        capacity.capacity(GRID), 1 - capacity.binary_entropy(GRID), atol=1e-14
+        channel.capacity(GRID), 1 - channel.binary_entropy(GRID), atol=1e-14
     )
     by_hand = 1 + 0.2 * math.log2(0.2) + 0.8 * math.log2(0.8)
-    assert capacity.capacity(0.2) == pytest.approx(by_hand, rel=1e-14)
+    assert channel.capacity(0.2) == pytest.approx(by_hand, rel=1e-14)
 
 
 @pytest.mark.parametrize("off", [1e-3, 1e-6, 1e-9])
@@ -42,7 +42,7 @@ def test_capacity_near_a_half_keeps_its_digits(off):
     # The series in ε − ½; one less the entropy has no right digit at 1e-9.
     off = (0.5 + off) - 0.5
     series = (2 * off**2 + 4 / 3 * off**4) / math.log(2)
-    assert capacity.capacity(0.5 + off) == pytest.approx(series, rel=1e-9)
+    assert channel.capacity(0.5 + off) == pytest.approx(series, rel=1e-9)
 
 
 def test_with_natural_logarithms_a_half_would_not_be_zero():
@@ -50,9 +50,9 @@ def test_with_natural_logarithms_a_half_would_not_be_zero():
 
 
 def test_queries_are_the_rate_over_the_capacity_and_infinite_at_a_half():
-    found = capacity.queries([0, 0.2, 0.5, 1], n=16, d=3, m=2)
-    assert found.tolist() == [24, pytest.approx(24 / float(capacity.capacity(0.2))), np.inf, 24]
-    assert capacity.queries_to_order(0.5, n=16, d=3) == np.inf
+    found = channel.queries([0, 0.2, 0.5, 1], n=16, d=3, m=2)
+    assert found.tolist() == [24, pytest.approx(24 / float(channel.capacity(0.2))), np.inf, 24]
+    assert channel.queries_to_order(0.5, n=16, d=3) == np.inf
 
 
 @pytest.mark.parametrize("n, d", [(4, 1), (4, 2), (5, 3)])
@@ -63,28 +63,28 @@ def test_orders_are_those_that_points_of_space_see(n, d):
     shared = rng.normal(size=(n, d))
     distances = ((seen[:, None] - shared) ** 2).sum(axis=-1)
     found = len(np.unique(np.argsort(distances, axis=1), axis=0))
-    assert 0.97 * capacity.orders(n, d) <= found <= capacity.orders(n, d)
+    assert 0.97 * channel.orders(n, d) <= found <= channel.orders(n, d)
 
 
 def test_orders_in_one_and_in_many_dimensions():
-    assert [capacity.orders(n, 1) for n in (3, 10)] == [4, 46]
-    assert [capacity.orders(n, 9) for n in (3, 5)] == [math.factorial(3), math.factorial(5)]
-    assert capacity.orders(5, 2) == 1 + 10 + 35
+    assert [channel.orders(n, 1) for n in (3, 10)] == [4, 46]
+    assert [channel.orders(n, 9) for n in (3, 5)] == [math.factorial(3), math.factorial(5)]
+    assert channel.orders(5, 2) == 1 + 10 + 35
 
 
 def test_queries_to_order_of_numbers_that_no_float_holds():
-    bits = float(capacity.queries_to_order(0.0, n=400, d=399))
+    bits = float(channel.queries_to_order(0.0, n=400, d=399))
     assert bits == pytest.approx(math.lgamma(401) / math.log(2), rel=1e-12)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.05, 0.3, 0.5, 0.9])
 def test_what_a_simulated_channel_carries(epsilon):
     sent = [capacity_plot.read_through(epsilon, 20_000, RNG(seed)) for seed in range(40)]
-    truth = float(capacity.capacity(epsilon))
+    truth = float(channel.capacity(epsilon))
     covered = sum(one.low <= truth <= one.high for one in sent)
     assert covered >= 35
     # And the intervals are not so wide that they cover anything.
-    assert not any(one.low <= float(capacity.capacity(0.2)) <= one.high for one in sent)
+    assert not any(one.low <= float(channel.capacity(0.2)) <= one.high for one in sent)
 
 
 @pytest.mark.parametrize("n", [3, 4, 7])
@@ -169,7 +169,7 @@ def test_an_agent_is_not_misaligned_with_itself():
 
 
 def test_formulas_take_scalars_and_arrays():
-    for f in (capacity.capacity, capacity.binary_entropy):
+    for f in (channel.capacity, channel.binary_entropy):
         assert f(0.3).shape == () and f([0.3, 0.4]).shape == (2,)
         assert f(jnp.array([0.25])).tolist() == f([0.25]).tolist()
     assert representation.from_margins(0.5).shape == ()
@@ -181,13 +181,13 @@ POINTS = RNG(7).normal(size=(5, 2))
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda: capacity.capacity(1.2), "epsilon is 1.2; expected a probability, 0 to 1."),
-        (lambda: capacity.capacity([0.1, -0.5]), "epsilon is -0.5; expected a probability"),
-        (lambda: capacity.binary_entropy(math.nan), "epsilon is nan; expected a probability"),
-        (lambda: capacity.queries(0.1, n=2, d=1), "n is 2; expected at least 3."),
-        (lambda: capacity.queries(0.1, n=5, d=0), "d is 0; expected at least 1."),
-        (lambda: capacity.queries(0.1, n=5, d=1, m=0), "m is 0; expected at least 1."),
-        (lambda: capacity.orders(5, -1), "d is -1; expected at least 1."),
+        (lambda: channel.capacity(1.2), "epsilon is 1.2; expected a probability, 0 to 1."),
+        (lambda: channel.capacity([0.1, -0.5]), "epsilon is -0.5; expected a probability"),
+        (lambda: channel.binary_entropy(math.nan), "epsilon is nan; expected a probability"),
+        (lambda: channel.queries(0.1, n=2, d=1), "n is 2; expected at least 3."),
+        (lambda: channel.queries(0.1, n=5, d=0), "d is 0; expected at least 1."),
+        (lambda: channel.queries(0.1, n=5, d=1, m=0), "m is 0; expected at least 1."),
+        (lambda: channel.orders(5, -1), "d is -1; expected at least 1."),
         (lambda: representation.questions(2), "n is 2; expected at least 3."),
         (lambda: representation.representation_space(POINTS[:2]), "expected at least 3 points"),
         (lambda: representation.misalignment(POINTS[:, :0], POINTS), "of 1 dimension or more"),

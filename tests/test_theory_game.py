@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alignet.errors import InputError
-from theory import capacity, counting, decoder, game, geometry
+from theory import channel, counting, decoder, game, geometry
 from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM
 from theory.geometry import BELIEVED, EACH, FLIPS, KNOWN, NOISE, SCALING, SHARED
 
@@ -124,7 +124,7 @@ def test_a_bob_who_believes_them_learns_the_opposite(channel):
 @pytest.mark.parametrize("epsilon", [0.0, 0.2, 0.4])
 def test_random_answers_say_less_than_the_capacity(channel, epsilon):
     bits, error = mean(channel[epsilon, None].bits)
-    limit = np.array(CHECKS) * float(capacity.capacity(epsilon))
+    limit = np.array(CHECKS) * float(channel.capacity(epsilon))
     assert (bits - 3 * error < limit).all()
     # Less and less, as more and more is known already.
     assert bits[-1] + 3 * error[-1] < 0.75 * limit[-1]
@@ -144,11 +144,11 @@ def test_informative_answers_reach_the_capacity_and_no_more(picked):
     for epsilon in (0.0, 0.2):
         bits, error = mean(picked[INFORMATIVE, epsilon].bits)
         answers = 2 * np.arange(1, 25)
-        limit = float(capacity.capacity(epsilon))
+        limit = float(channel.capacity(epsilon))
         assert (bits - 3 * error < answers * limit + 0.02).all()
         assert bits[2] + 3 * error[2] > 0.85 * answers[2] * limit
     # That of a channel with less noise is more than they reach.
-    assert bits[8] + 3 * error[8] < answers[8] * float(capacity.capacity(0.1))
+    assert bits[8] + 3 * error[8] < answers[8] * float(channel.capacity(0.1))
 
 
 def test_picked_questions_take_fewer_answers(picked):

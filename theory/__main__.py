@@ -9,7 +9,6 @@ How many answers to collect in an experiment: python -m theory.plan.
 """
 
 import argparse
-import functools
 import multiprocessing
 import os
 import sys
@@ -19,16 +18,14 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import threadpoolctl
-
 from alignet.errors import InputError
 from alignet.runtime import command_line, files, stages
 from alignet.runtime.command_line import Parser
 from alignet.runtime.progress import progress
-from evals.pages import figures, page
+from evals.pages import page
 from theory import claims
 from theory.claims import Claim
-from theory.plots import Effort, Part, make
+from theory.plots import Effort, Part, alone, make
 
 PARTS = (
     "representation",
@@ -40,15 +37,15 @@ PARTS = (
     "domain_shift",
     "adversarial",
     "labels",
+    "asking",
 )
 # The longest first, so that none is left to run alone at the end.
 ORDER = (
-    *("game", "law", "geometry", "labels", "few_shot", "adversarial", "domain_shift"),
+    *("asking", "game", "law", "geometry", "labels", "few_shot", "adversarial", "domain_shift"),
     *("representation", "capacity"),
 )
 WIDTH = 100  # of what is printed
 REPORT, CLAIMS = "report.html", "theory.json"
-KINDS = ("pdf", "png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     (options.out / CLAIMS).unlink(missing_ok=True)
     effort = Effort(options.fast, options.seed, options.embedding)
     begun = time.monotonic()
-    parts = measure(options.only, effort)
+    parts = measure(options.only, effort, options.out)
     judged = [claim for part in parts for claim in part.claims]
     write(options.out, parts, judged, about(options, time.monotonic() - begun))
     print(text(judged))
@@ -99,14 +96,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure(names: Sequence[str], effort: Effort) -> list[Part]:
-    """Makes the parts, each in a process of its own, as many at once as there are cores."""
+def measure(names: Sequence[str], effort: Effort, out: Path) -> list[Part]:
+    """Makes the parts and writes their figures, in as many processes as there are cores."""
     workers = min(len(names), os.cpu_count() or 1)
-    # Processes that each have a thread a core would wait for one another in small products.
-    alone = functools.partial(threadpoolctl.threadpool_limits, 1)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=alone) as pool:
-        begun = {name: pool.submit(make, name, effort) for name in sorted(names, key=ORDER.index)}
+        begun = {
+            name: pool.submit(make, name, effort, out) for name in sorted(names, key=ORDER.index)
+        }
         for one in progress(as_completed(begun.values()), total=len(names), desc="theory"):
             one.result()
         return [begun[name].result() for name in names]
@@ -125,7 +122,7 @@ def text(judged: Sequence[Claim]) -> str:
 
 
 def write(out: Path, parts: Sequence[Part], judged: Sequence[Claim], settings: dict) -> None:
-    """Writes the page, the figures and, last, the claims."""
+    """Writes the page and, last, the claims."""
     sections = [page.Section("", [
         "Papers 000 and 001 (Sucholutsky and Griffiths) say in theorems what representational "
         "alignment does to learning from few examples, to domain shift and to adversarial "
@@ -137,9 +134,6 @@ def write(out: Path, parts: Sequence[Part], judged: Sequence[Claim], settings: d
         blocks = [*part.about, *part.figures.values(), *part.tables]
         blocks += [f"{one.source}: {one.verdict}. {one.found}" for one in part.claims]
         sections.append(page.Section(part.heading, blocks))
-        for name, picture in part.figures.items():
-            for kind in KINDS:
-                figures.save(picture.figure, out / f"{name}.{kind}")
     rows = [{"what": name, "value": str(value)} for name, value in settings.items()]
     sections.append(page.Section("Provenance", [page.Table(rows, "How these numbers were made.")]))
     page.write_page(out / REPORT, "The theory of alignment and few-shot learning", sections)

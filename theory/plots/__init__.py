@@ -1,12 +1,18 @@
-"""One figure a file: `part(effort)` measures, draws, and judges what the papers claim."""
+"""One part a file: `part(effort)` simulates, draws, and judges what the papers claim."""
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import threadpoolctl
+
+from evals.pages import figures
 from evals.pages.page import Picture, Table
 from theory.claims import Claim
+
+KINDS = ("pdf", "png")
 
 
 class Effort(NamedTuple):
@@ -37,6 +43,21 @@ class Part(NamedTuple):
     claims: Sequence[Claim]
 
 
-def make(name: str, effort: Effort) -> Part:
-    """The part of the file of that name; for processes that import nothing else."""
-    return importlib.import_module(f"theory.plots.{name}").part(effort)
+def make(name: str, effort: Effort, out: Path) -> Part:
+    """Makes the part of the file of that name, and writes its figures; for a process of its own."""
+    part = importlib.import_module(f"theory.plots.{name}").part(effort)
+    for file, picture in part.figures.items():
+        for kind in KINDS:
+            figures.save(picture.figure, out / f"{file}.{kind}")
+            # Where everything stands is then known, and takes half of the time to find.
+            picture.figure.set_layout_engine("none")
+    return part
+
+
+def alone() -> None:
+    """Sets up a process beside which there is one for every other core."""
+    # Threads of several processes wait for one another in small products.
+    threadpoolctl.threadpool_limits(1)
+    # Most of the time goes into compiling what runs for a moment.
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1"

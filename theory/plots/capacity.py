@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from evals.pages import figures
 from evals.pages.page import Picture
 from evals.statistics.intervals import Measured
-from theory import capacity
+from theory import channel
 from theory.claims import BOUND, HOLDS, NOT_AS_PRINTED, Claim
 from theory.plots import Effort, Part
 
@@ -24,13 +24,13 @@ def part(effort: Effort) -> Part:
     rng = np.random.default_rng(effort.seed)
     sent = [read_through(float(e), SENT[effort.fast], rng) for e in EPSILON]
     found = np.array([[one.low, one.high] for one in sent])
-    expected = capacity.capacity(EPSILON)
+    expected = channel.capacity(EPSILON)
     # Of 21 intervals of 95 % one or two may miss.
     missed = int(((expected < found[:, 0]) | (expected > found[:, 1])).sum())
     symmetric = float(np.abs(expected - expected[::-1]).max())
     ends = {"C(0)": expected[0], "C(½)": expected[len(EPSILON) // 2], "C(1)": expected[-1]}
     ratio = {
-        f"n = {n}, d = {d}": math.log2(capacity.orders(n, d)) / (d * math.log2(n))
+        f"n = {n}, d = {d}": math.log2(channel.orders(n, d)) / (d * math.log2(n))
         for d in DIMS
         for n in (SIZES[0], SIZES[-1])
     }
@@ -102,8 +102,8 @@ def _draw(sent: list[Measured]) -> Figure:
     left, middle, right = figure.subplots(1, 3)
 
     fine = np.linspace(0, 1, 401)
-    left.plot(fine, capacity.binary_entropy(fine), color=figures.GREY, ls="--", label="H(ε)")
-    left.plot(fine, capacity.capacity(fine), color=figures.BLUE, label="C(ε) = 1 − H(ε)")
+    left.plot(fine, channel.binary_entropy(fine), color=figures.GREY, ls="--", label="H(ε)")
+    left.plot(fine, channel.capacity(fine), color=figures.BLUE, label="C(ε) = 1 − H(ε)")
     values, low, high, _ = np.array(sent).T
     left.errorbar(
         EPSILON, values, yerr=figures.bars(values, low, high), color=figures.ORANGE, ls="",
@@ -118,15 +118,15 @@ def _draw(sent: list[Measured]) -> Figure:
     for (n, d), colour in zip(SPACES, figures.COLOURS, strict=False):
         finite = np.isfinite(open_half)
         bound = np.full(len(fine), np.nan)
-        bound[finite] = capacity.queries_to_order(open_half[finite], n=n, d=d)
+        bound[finite] = channel.queries_to_order(open_half[finite], n=n, d=d)
         middle.plot(fine, bound, color=colour, label=f"n = {n}, d = {d}")
     middle.axvline(0.5, **figures.DASHED)
     middle.set(xlabel="misalignment ε", ylabel="answers", title="Capacity bound", yscale="log")
-    middle.set_ylim(5, 3e6)
+    middle.set_ylim(5, 5e9)
     middle.legend(loc="upper left", fontsize=6.5, borderpad=0)
 
     for d, colour, marker in zip(DIMS, figures.COLOURS, figures.MARKERS, strict=False):
-        bits = [math.log2(capacity.orders(n, d)) for n in SIZES]
+        bits = [math.log2(channel.orders(n, d)) for n in SIZES]
         right.plot(SIZES, bits, color=colour, marker=marker, ms=3, label=f"d = {d}")
         right.plot(SIZES, [d * math.log2(n) for n in SIZES], color=colour, ls=":", lw=1)
     right.plot([], [], color=figures.GREY, ls=":", lw=1, label="d log₂ n")

@@ -16,13 +16,14 @@ from evals.pages import figures
 from evals.pages.page import Picture, Table
 from evals.statistics import intervals
 from evals.statistics.intervals import Measured
-from theory import capacity, counting, game
+from theory import channel, counting, game
 from theory.claims import ASSUMED, BOUND, HOLDS, NOT_AS_PRINTED, Claim
 from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM, Played
 from theory.plots import Effort, Part
 
-N, D = 32, 3
+N, D = 24, 3
 TARGET = 0.9
+SPENT = 6  # bits that the channel could have carried when what it has carried is measured
 BLOCK = 4  # questions picked before Bob draws his candidates anew
 BELIEF = 0.1  # ε of a Bob who believes the answers
 RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
@@ -45,7 +46,7 @@ class Sizes(NamedTuple):
     blocks: int
 
 
-FAST = Sizes(16, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2000, (0.0, 0.2, 0.8, 1.0), 24)
+FAST = Sizes(16, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 1500, (0.0, 0.2, 0.8), 20)
 FULL = Sizes(
     *(32, (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)),
     *(20_000, (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0), 64),
@@ -73,7 +74,8 @@ def part(effort: Effort) -> Part:
     believing = {e: _needed(p, checks) for e, p in trusting.items()}
     used = {kind: _used(*played, kind[1]) for kind, played in games.items()}
     used = {kind: share for kind, share in used.items() if share is not None}
-    held = float(games[INFORMATIVE, 0.0][0].bits.mean(axis=0)[_first(*games[INFORMATIVE, 0.0])])
+    answers = needed[INFORMATIVE, 0.0].value
+    held = float(np.interp(answers, at, games[INFORMATIVE, 0.0][0].bits.mean(axis=0)))
     return Part(
         "The communication game",
         [
@@ -98,18 +100,13 @@ def _needed(played: Played, at: Sequence[int]) -> Measured:
     return counting.answers_to_reach(played.accuracy.astype(np.float64), at, TARGET)
 
 
-def _first(played: Played, at: Sequence[int]) -> int:
-    """The first check at which the mean accuracy is the target's; the last if none."""
-    reached = played.accuracy.mean(axis=0) >= TARGET
-    return int(reached.argmax()) if reached.any() else len(at) - 1
-
-
 def _used(played: Played, at: Sequence[int], epsilon: float) -> Measured | None:
-    """Bits learnt an answer, as a share of the capacity, when the target is first reached."""
-    check = _first(played, at)
-    limit = float(capacity.capacity(epsilon))
-    if not limit or played.accuracy.mean(axis=0)[check] < TARGET:
+    """Bits learnt an answer, as a share of the capacity, when so many could have been carried."""
+    limit = float(channel.capacity(epsilon))
+    answers = SPENT / limit if limit else math.inf
+    if answers > at[-1]:
         return None
+    check = int(np.argmin(np.abs(np.log(at) - math.log(answers))))
     return intervals.mean(played.bits[:, check].astype(np.float64) / (at[check] * limit))
 
 
@@ -135,9 +132,9 @@ def _claims(needed: Mapping, believing: Mapping, used: Mapping) -> list[Claim]:
             "000 and 001, Proposition 3.8 (the game)",
             "Through a channel that flips a share ε of answers, each carries at most C(ε) bits.",
             HOLDS if not over else NOT_AS_PRINTED,
-            "Information gained over the answers that it took to be 90 % right, as a share of the "
-            f"capacity: at most {most.value:.2f} [{most.low:.2f}, {most.high:.2f}], with the most "
-            "informative questions; random ones use "
+            f"When the answers could have carried {SPENT} bits, they had carried at most the share "
+            f"{most.value:.2f} [{most.low:.2f}, {most.high:.2f}] of that, those to the most "
+            "informative questions; random ones had carried "
             f"{min(v.value for (r, _), v in used.items() if r == RANDOM):.2f} to "
             f"{max(v.value for (r, _), v in used.items() if r == RANDOM):.2f} of it.",
             {f"{RULES[rule]}, ε = {e:g}": value for (rule, e), value in used.items()},
@@ -169,7 +166,7 @@ def _claims(needed: Mapping, believing: Mapping, used: Mapping) -> list[Claim]:
 
 def _table(needed: Mapping, believing: Mapping) -> Table:
     rows = [
-        {"ε": e, "C(ε), bits": float(capacity.capacity(e))}
+        {"ε": e, "C(ε), bits": float(channel.capacity(e))}
         | {name: _finite(needed.get((rule, e))) for rule, name in RULES.items()}
         | {"random, believing": _finite(believing[e])}
         for e in believing
@@ -214,7 +211,7 @@ def _draw(
 
     fine = np.linspace(0, 1, 401)
     away = np.abs(fine - 0.5) > 0.02
-    bound = np.where(away, held / capacity.capacity(np.where(away, fine, 0)), np.nan)
+    bound = np.where(away, held / channel.capacity(np.where(away, fine, 0)), np.nan)
     middle.plot(fine, bound, color=figures.BLACK, lw=1, label=f"{held:.1f} bits / C(ε)")
     for (rule, name), colour, marker in zip(
         RULES.items(), figures.COLOURS, figures.MARKERS, strict=False
@@ -258,5 +255,5 @@ def _caption(sizes: Sizes) -> str:
         "against ε: random questions; those still ambiguous, in the order of Jamieson and Nowak; "
         "the most informative ones; random ones where Bob takes one answer in ten for wrong "
         "(crosses, which end at ½); and the bits that he then holds, over C(ε) (line). Right: bits "
-        "learnt an answer, as a share of C(ε)."
+        f"learnt an answer, as a share of C(ε), after {SPENT} / C(ε) answers."
     )

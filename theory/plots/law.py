@@ -43,7 +43,7 @@ class Sizes(NamedTuple):
     many: int
 
 
-FAST = Sizes((12, 24), (1, 3), 16, 400, 32, 4)
+FAST = Sizes((12, 32), (1, 3), 16, 400, 28, 4)
 FULL = Sizes((16, 32, 64), (1, 2, 4), 24, 2500, 48, 10)
 
 

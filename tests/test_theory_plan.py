@@ -1,0 +1,178 @@
+"""How many answers: the bounds by what is known of them, Laplace's method by its definition."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from evals.statistics.intervals import Measured
+from theory import asking, laplace, plan, population, rate
+
+FITS = plan.Fitted(
+    Measured(0.9, 0.88, 0.92, 4), Measured(1.2, 1.0, 1.44, 4), Measured(0.5, 0.4, 0.625, 4)
+)
+
+
+def mutual_information(joint):
+    """Bits, entry by entry."""
+    total = 0.0
+    for a in range(3):
+        for b in range(3):
+            if joint[a, b] > 0:
+                independent = joint[a].sum() * joint[:, b].sum()
+                total += joint[a, b] * math.log2(joint[a, b] / independent)
+    return total
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.33, 0.6])
+def test_capacity_is_the_information_of_evenly_spread_answers(noise):
+    channel = np.full((3, 3), noise / 2)
+    np.fill_diagonal(channel, 1 - noise)
+    assert rate.ternary_capacity(noise) == pytest.approx(mutual_information(channel / 3))
+    # No other way of spreading them brings more.
+    for p in np.random.default_rng(0).dirichlet(np.ones(3), 20):
+        assert mutual_information(channel * p[:, None]) <= rate.ternary_capacity(noise) + 1e-12
+
+
+def test_capacity_at_its_ends():
+    assert rate.ternary_capacity(0.0) == pytest.approx(math.log2(3))
+    assert 0 < rate.ternary_capacity(2 / 3 - 1e-4) < 1e-6
+
+
+@pytest.mark.parametrize("error", [0.9, 0.5, 0.1, 0.02])
+def test_rate_of_normal_values_is_shannons(error):
+    values = scipy.stats.norm.ppf((np.arange(500) + 0.5) / 500)
+    assert rate.rate(values, error) == pytest.approx(0.5 * math.log2(1 / error), abs=0.01)
+
+
+def test_rate_of_a_coin_at_its_ends():
+    coin = np.repeat([-1.0, 1.0], 50)
+    assert rate.rate(coin, 1.0) == 0
+    assert rate.rate(coin, 1e-4) == pytest.approx(1, abs=0.01)
+
+
+def test_bound_rises_with_everything_that_is_harder():
+    at = {"n": 100, "d": 5, "noise": 0.3, "error": 0.2}
+    found = rate.bound(**at)
+    for harder in ({"n": 101}, {"d": 6}, {"noise": 0.31}, {"error": 0.19}):
+        assert rate.bound(**(at | harder)) > found
+    assert rate.bound(**(at | {"noise": 0.0})) == pytest.approx(
+        found * rate.ternary_capacity(0.3) / math.log2(3)
+    )
+    assert rate.bound(**(at | {"noise": 0.666})) > 1e5 * found / 2
+
+
+@pytest.fixture(scope="module")
+def people():
+    return population.make(12, 2, 0.3, np.random.default_rng(0))
+
+
+def test_information_is_the_curvature_of_the_likelihood(people, monkeypatch):
+    """Of the expected log-likelihood of answers about an object, by finite differences."""
+    monkeypatch.setattr(laplace, "OTHERS", 20_000)
+    values, vectors = laplace.information(people, np.random.default_rng(1))
+    n, i, h = len(people), 4, 1e-3
+    questions = np.array([(i, j, k) for j in range(n) for k in range(j) if i not in (j, k)])
+    truth = population.probabilities(people, questions)
+
+    def likelihood(move):
+        moved = people.copy()
+        moved[i] += move
+        return (truth * np.log(population.probabilities(moved, questions))).sum(axis=1).mean()
+
+    steps = h * np.eye(2)
+    curvature = np.array([
+        [
+            (likelihood(a + b) - likelihood(a - b) - likelihood(b - a) + likelihood(-a - b)) / 4
+            for b in steps
+        ]
+        for a in steps
+    ]) / h**2  # fmt: skip
+    found = vectors[i] * values[i] @ vectors[i].T
+    np.testing.assert_allclose(found, -3 / n * curvature, atol=0.03 * found.max())
+
+
+def test_more_answers_lead_nearer_to_the_truth(people):
+    found = laplace.learn(people, np.array([1e-6, 1e2, 1e4, 1e8]), np.random.default_rng(0))
+    assert (np.diff(found.alignment) > 0).all() and (np.diff(found.error) < 0).all()
+    assert found.error[0] == pytest.approx(1, abs=0.05) and found.error[-1] < 1e-3
+    assert found.alignment[-1] > 0.99
+
+
+def test_needed_answers_lead_to_the_alignment(people):
+    wanted = np.array([0.75, 0.85, 0.95])
+    needed, error = laplace.needed(people, wanted, np.random.default_rng(3))
+    assert (np.diff(needed) > 0).all() and (np.diff(error) < 0).all()
+    found = laplace.learn(people, needed, np.random.default_rng(3))
+    np.testing.assert_allclose(found.alignment, wanted, atol=0.03)
+    assert laplace.needed(people, np.array([1 - 1e-9]), np.random.default_rng(3))[0] == np.inf
+
+
+def test_plan_corrects_and_saves_as_the_fits_say():
+    rows = plan.plan(40, 3, 0.33, [0.7, 0.9], FITS, 0)
+    bare = plan.plan(40, 3, 0.33, [0.7, 0.9], FITS._replace(correction=Measured(1, 1, 1, 4)), 0)
+    for row, uncorrected in zip(rows, bare, strict=True):
+        assert row.bound < uncorrected.random.value
+        assert row.random.value == pytest.approx(1.2 * uncorrected.random.value)
+        assert row.active.value == pytest.approx(0.5 * row.random.value)
+        assert row.active.low < row.active.value < row.active.high
+    assert rows[0].bound < rows[1].bound and rows[0].random.value < rows[1].random.value
+
+
+def test_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plan, "fitted", lambda *_: FITS)
+    given = ["--objects=30", "--dims=5", "--noise=0.3", f"--out={tmp_path / 'out'}"]
+    assert plan.main([*given, "--alignment=0.8"]) == 0
+    text = capsys.readouterr().out
+    header, _, row, *_ = text.splitlines()
+    assert header.split()[:4] == ["alignment", "bound", "random", "active"]
+    assert row.startswith("0.8 ") and row.count("[") == 2 and "0.9 " not in text
+    assert "1.20 [1.00, 1.44]" in text and "0.50 [0.40, 0.62] times the answers" in text
+    found = json.loads((tmp_path / "out/plan.json").read_text())
+    assert found["objects"] == 30 and found["noise"] == 0.3
+    assert [row["alignment"] for row in found["rows"]] == [0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert found["fits"]["saving"]["value"] == 0.5
+    assert all((tmp_path / f"out/plan.{kind}").stat().st_size > 1000 for kind in ("pdf", "png"))
+
+
+def test_noise_that_cannot_be_simulated_is_said():
+    assert "are of noise 0.1" in plan.assumptions(30, 2, 0.0, FITS)
+    assert "are of noise 0.5" in plan.assumptions(30, 2, 0.65, FITS)
+    assert "are of noise" not in plan.assumptions(30, 2, 0.33, FITS)
+
+
+def test_a_poor_approximation_is_said():
+    assert "poor" not in plan.assumptions(30, 2, 0.33, FITS)
+    far_off = FITS._replace(correction=Measured(4.0, 3.0, 5.3, 4))
+    assert "the approximation is poor" in plan.assumptions(30, 2, 0.1, far_off)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"objects": "3"}, "objects is 3; expected at least 4."),
+        ({"objects": "many"}, "invalid int value: 'many'; --help"),
+        ({"dims": "0"}, "dims is 0; expected at least 1."),
+        ({"noise": "0.7"}, "noise is 0.7; expected at least 0 and below 2/3"),
+        ({"noise": "-0.1"}, "noise is -0.1; expected"),
+        ({"noise": "nan"}, "noise is nan; expected"),
+        ({"alignment": "0.5"}, "alignment is 0.5; expected more than 1/2"),
+        ({"alignment": "1"}, "alignment is 1; expected more than 1/2"),
+    ],
+)
+def test_bad_input_is_said_in_a_sentence(given, said, capsys):
+    good = {"objects": "20", "dims": "2", "noise": "0.3"}
+    assert plan.main([f"--{name}={value}" for name, value in (good | given).items()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and said in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_fits_at_a_small_size():
+    found = plan.fitted(0.33, 0)
+    assert 0.5 < found.correction.value < 2.5
+    assert found.saving.high < 1 and found.saving.n == plan.FITTED
+    assert found.alignment.value > 0.85
+    assert isinstance(found.saving, Measured) and asking.ARMS == ("random", "active")
