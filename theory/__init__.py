@@ -13,49 +13,34 @@ For experimenters, and ours: `active` picks questions, `plan` says how many to a
 `asking`, `laplace` and `rate`. `plots` draws all of it: `python -m theory --out=plots`.
 """
 
-from theory.active import information_gain, next_triplets
-from theory.adversarial import (
-    disagreements,
-    expected_disagreement,
-    expected_maximum,
-    expected_minimum,
-    hard_error,
-)
-from theory.channel import binary_entropy, capacity, orders, queries, queries_to_order
-from theory.domain_shift import expected_sensitivity, sensitivity
-from theory.few_shot import learn
-from theory.game import picked_questions, random_questions
-from theory.geometry import meet
-from theory.representation import (
-    from_margins,
-    misalignment,
-    questions,
-    representation_space,
-    stochastic_misalignment,
-)
+import importlib
 
-__all__ = [
-    "binary_entropy",
-    "capacity",
-    "disagreements",
-    "expected_disagreement",
-    "expected_maximum",
-    "expected_minimum",
-    "expected_sensitivity",
-    "from_margins",
-    "hard_error",
-    "information_gain",
-    "learn",
-    "meet",
-    "misalignment",
-    "next_triplets",
-    "orders",
-    "picked_questions",
-    "queries",
-    "queries_to_order",
-    "questions",
-    "random_questions",
-    "representation_space",
-    "sensitivity",
-    "stochastic_misalignment",
-]
+# Each is imported when it is asked for: processes that draw need one or two of them.
+HOME = {
+    "active": ("information_gain", "next_triplets"),
+    "adversarial": (
+        *("disagreements", "expected_disagreement", "expected_maximum", "expected_minimum"),
+        "hard_error",
+    ),
+    "channel": ("binary_entropy", "capacity", "orders", "queries", "queries_to_order"),
+    "domain_shift": ("expected_sensitivity", "sensitivity"),
+    "few_shot": ("learn",),
+    "game": ("picked_questions", "random_questions"),
+    "geometry": ("meet",),
+    "representation": (
+        *("from_margins", "misalignment", "questions", "representation_space"),
+        "stochastic_misalignment",
+    ),
+}
+FROM = {name: module for module, names in HOME.items() for name in names}
+__all__ = sorted(FROM)
+
+
+def __getattr__(name: str) -> object:
+    if name not in FROM:
+        raise AttributeError(f"module 'theory' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"theory.{FROM[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

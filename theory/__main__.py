@@ -2,10 +2,10 @@
 
     python -m theory --out=plots
 
-writes OUT/report.html, a page with all figures and what was found; each figure as PDF and PNG; and
-OUT/theory.json, which has every claim with a verdict and the numbers behind it. It needs no data;
---embedding=FILE.npy has real embeddings (such as VICE's) teach the students of few-shot learning.
-How many answers to collect in an experiment: python -m theory.plan.
+writes OUT/report.html, a page with all figures and what was found; each figure as PNG and, but for
+--fast, PDF; and OUT/theory.json, which has every claim with a verdict and the numbers behind it. No
+data are needed; with --embedding=FILE.npy a real embedding, such as VICE's, teaches students of
+few-shot learning, too. How many answers to collect in an experiment: python -m theory.plan.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from alignet.runtime.progress import progress
 from evals.pages import page
 from theory import claims
 from theory.claims import Claim
-from theory.plots import Effort, Part, alone, make
+from theory.plots import Effort, Part, make
 
 PARTS = (
     "representation",
@@ -100,7 +100,7 @@ def measure(names: Sequence[str], effort: Effort, out: Path) -> list[Part]:
     """Makes the parts and writes their figures, in as many processes as there are cores."""
     workers = min(len(names), os.cpu_count() or 1)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=alone) as pool:
+    with ProcessPoolExecutor(workers, spawn) as pool:
         begun = {
             name: pool.submit(make, name, effort, out) for name in sorted(names, key=ORDER.index)
         }

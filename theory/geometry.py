@@ -23,11 +23,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
 from theory import checks as door
 from theory import decoder
-from theory.game import BATCH, Played, examined, trust
+from theory.game import BATCH, COMPILER, Played, examined, trust
 
 NOISE, SCALING, FLIPS = range(3)  # the ways to differ
 KNOWN, SHARED, EACH, BELIEVED = range(4)  # whence Bob has ε
@@ -53,37 +53,38 @@ class Met(NamedTuple):
 
 
 def differing(
-    key: Key[Array, ""], way: Int[Array, ""], dial: Float[Array, ""], n: int, d: int
-) -> tuple[Float[Array, "n d"], Float[Array, "n d"], Float[Array, " d"]]:
+    rng: np.random.Generator, way: int, dial: float, shape: tuple[int, ...]
+) -> tuple[Float[np.ndarray, "*b n d"], Float[np.ndarray, "*b n d"], Float[np.ndarray, " d"]]:
     """Objects as two agents see them, all standard normal.
 
     Args:
-      key: of the objects.
+      rng: of the objects.
       way: NOISE, SCALING or FLIPS.
       dial: 0, no difference, to 1, the most of it: no feature in common; half of the dimensions
         left out; all dimensions flipped.
-      n: objects.
-      d: dimensions.
+      shape: games (or none), objects, dimensions.
 
     Returns:
-      Alice's embedding, Bob's, rotated against each other where that can be, and the weights of the
-      dimensions of Bob's space.
+      Alice's embedding; Bob's, rotated against hers; the weights of the dimensions of his space.
     """
-    own, other, turn = jax.random.split(key, 3)
-    alice, unseen = jax.random.normal(own, (n, d)), jax.random.normal(other, (n, d))
-    angle = jnp.where(way == NOISE, dial, 0) * jnp.pi / 2
-    bob = jnp.cos(angle) * alice + jnp.sin(angle) * unseen
+    alice, unseen = rng.standard_normal((2, *shape), np.float32)
+    angle = dial * np.pi / 2 if way == NOISE else 0.0
+    bob = np.cos(angle) * alice + np.sin(angle) * unseen
     # Dimensions lose their weight, or change its sign, smoothly and one after the other.
-    place = jnp.arange(d)
-    lost = jnp.where(place < d // 2, 1 - dial, 1.0)
-    flipped = 1 - 2 * jnp.clip(dial * d - place, 0, 1)
-    weights = jnp.stack([jnp.ones(d), lost, flipped])[way]
-    rotation = jnp.linalg.qr(jax.random.normal(turn, (d, d)))[0]
-    return alice @ rotation, bob, weights
+    d = shape[-1]
+    place = np.arange(d)
+    weights = np.ones(d)
+    if way == SCALING:
+        weights[: d // 2] = 1 - dial
+    if way == FLIPS:
+        weights = 1 - 2 * np.clip(dial * d - place, 0, 1)
+    rotation = np.linalg.qr(rng.standard_normal((*shape[:-2], d, d)))[0]
+    rotated = alice @ rotation
+    return rotated.astype(np.float32), bob.astype(np.float32), weights.astype(np.float32)
 
 
 def meet(
-    key: Key[Array, ""],
+    rng: np.random.Generator,
     games: int,
     way: int,
     dial: float,
@@ -95,7 +96,7 @@ def meet(
     """Plays games with random questions, none twice, answered by Alice's embedding.
 
     Args:
-      key: of all games; they share no object.
+      rng: of all games; they share no object.
       games: how many.
       way, dial: how the two differ, see `differing`.
       n: shared objects.
@@ -112,20 +113,21 @@ def meet(
     door.at_least(d, 1, "d")
     door.at_least(min(checks), 1, "checks")
     door.at_least(n * (n - 1) // 2, max(checks), "the number of questions")
-    keys = jax.random.split(key, door.at_least(games, 1, "games"))
-    met = _many(keys, way, float(dial), n=n, d=d, checks=checks)
-    return jax.tree.map(np.asarray, met)
+    door.at_least(games, 1, "games")
+    alice, bob, weights = differing(rng, way, float(dial), (games, n + 1, d))
+    order = np.tile(np.arange(n * (n - 1) // 2), (games, 1))
+    turn = rng.permuted(order, axis=1)
+    return jax.tree.map(np.asarray, _meet(alice, bob, turn, weights, checks=checks))
 
 
-@functools.partial(jax.jit, static_argnames=("n", "d", "checks"))
-def _many(keys, way, dial, *, n, d, checks):
-    play = functools.partial(_meet, way=way, dial=dial, n=n, d=d, checks=checks)
-    return jax.lax.map(play, keys, batch_size=BATCH)
+@functools.partial(jax.jit, static_argnames="checks", compiler_options=COMPILER)
+def _meet(alice, bob, turn, weights, *, checks) -> Met:
+    play = functools.partial(_one, weights=weights, checks=checks)
+    return jax.lax.map(lambda game: play(*game), (alice, bob, turn), batch_size=BATCH)
 
 
-def _meet(key, *, way, dial, n, d, checks) -> Met:
-    objects, order = jax.random.split(key)
-    alice, bob, weights = differing(objects, way, dial, n + 1, d)
+def _one(alice, bob, turn, *, weights, checks) -> Met:
+    n, d = len(alice) - 1, alice.shape[1]
     hers = decoder.sides(decoder.bisectors(alice[:n], jnp.ones(d)), alice)
     his_questions = decoder.bisectors(bob[:n], weights)
     his = decoder.sides(his_questions, bob)
@@ -140,7 +142,6 @@ def _meet(key, *, way, dial, n, d, checks) -> Met:
 
     truth = jnp.where(his[n], 1.0, -1.0)
     answers = jnp.where(hers[n], 1.0, -1.0)
-    turn = jax.random.permutation(order, len(truth))
     votes = jnp.stack([jnp.where(turn < t, answers, 0) for t in checks])
     everywhere = jnp.ones(len(truth))
     trusted = jnp.stack([
@@ -152,7 +153,7 @@ def _meet(key, *, way, dial, n, d, checks) -> Met:
     play = jax.vmap(lambda lam: examined(votes, lam, his_questions, truth))
 
     along = bob[n] @ his_questions.normal.T - his_questions.offset
-    rank = jnp.argsort(jnp.argsort(jnp.abs(along)))
-    tenth = DECILES * rank // len(rank)
-    flips = jnp.zeros(DECILES).at[tenth].add(differ[n]) / jnp.bincount(tenth, length=DECILES)
+    sizes = np.bincount(DECILES * np.arange(len(truth)) // len(truth))
+    by_margin = differ[n][jnp.argsort(jnp.abs(along))]
+    flips = jnp.stack([part.mean() for part in jnp.split(by_margin, np.cumsum(sizes)[:-1])])
     return Met(epsilon, shared, flips, play(trusted))

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import threadpoolctl
 
 from evals.pages import figures
 from evals.pages.page import Picture, Table
 from theory.claims import Claim
 
-KINDS = ("pdf", "png")
+KINDS = ("png", "pdf")  # the second to print
+FLAG = "--xla_backend_optimization_level=1"
 
 
 class Effort(NamedTuple):
@@ -45,19 +47,22 @@ class Part(NamedTuple):
 
 def make(name: str, effort: Effort, out: Path) -> Part:
     """Makes the part of the file of that name, and writes its figures; for a process of its own."""
+    _alone()
     part = importlib.import_module(f"theory.plots.{name}").part(effort)
     for file, picture in part.figures.items():
-        for kind in KINDS:
+        for kind in KINDS[:1] if effort.fast else KINDS:
             figures.save(picture.figure, out / f"{file}.{kind}")
             # Where everything stands is then known, and takes half of the time to find.
             picture.figure.set_layout_engine("none")
     return part
 
 
-def alone() -> None:
-    """Sets up a process beside which there is one for every other core."""
+def _alone() -> None:
+    # An accelerator has not the memory for several processes, and games are small.
+    jax.config.update("jax_platforms", "cpu")
     # Threads of several processes wait for one another in small products.
     threadpoolctl.threadpool_limits(1)
-    # Most of the time goes into compiling what runs for a moment.
+    # Runs as fast, and is compiled in two thirds of the time.
     flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1"
+    if FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {FLAG}"

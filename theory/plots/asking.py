@@ -18,7 +18,7 @@ from theory.claims import HOLDS, NOT_AS_PRINTED, Claim
 from theory.plots import Effort, Part
 
 SETTING = {
-    True: Setting(40, 4, 0.33, 300, 500, 3),
+    True: Setting(32, 4, 0.33, 300, 700, 2),
     # Larger rounds than in benchmarks.active, to fit fewer times.
     False: asking.STUDY._replace(batch=300, rounds=12),
 }

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import matplotlib
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +19,7 @@ from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM
 from theory.plots import Effort, Part
 
 RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
-EPSILON, N, D, TARGET = 0.1, 16, 2, 0.9  # of m new objects
+EPSILON, N, D, TARGET = 0.1, 32, 2, 0.9  # of m new objects
 MOST = (1, 2, 4, 8, 16)  # m
 SHUFFLES = 400
 STRAIGHT = 0.9  # R² of what is called a law
@@ -43,7 +42,7 @@ class Sizes(NamedTuple):
     many: int
 
 
-FAST = Sizes((12, 32), (1, 3), 16, 400, 28, 4)
+FAST = Sizes((12, 32), (1, 3), 8, 300, 20, 3)
 FULL = Sizes((16, 32, 64), (1, 2, 4), 24, 2500, 48, 10)
 
 
@@ -63,9 +62,8 @@ class Grown(NamedTuple):
 
 def part(effort: Effort) -> Part:
     sizes = FAST if effort.fast else FULL
-    key = jax.random.key(effort.seed)
-    grown = {rule: _grown(key, rule, sizes, effort.seed) for rule in RULES}
-    together, alone = _new_objects(jax.random.fold_in(key, 1), sizes, effort.seed)
+    grown = {rule: _grown(rule, sizes, effort.seed) for rule in RULES}
+    together, alone = _new_objects(sizes, effort.seed)
     return Part(
         "What the answers needed grow with",
         [
@@ -82,16 +80,17 @@ def part(effort: Effort) -> Part:
     )
 
 
-def _grown(key: jax.Array, rule: int, sizes: Sizes, seed: int) -> Grown:
+def _grown(rule: int, sizes: Sizes, seed: int) -> Grown:
     needed, x, curves, targets, units = {}, [], [], [], []
     at = _checks(sizes) if rule == RANDOM else tuple(range(1, sizes.picked + 1))
     for n in sizes.n:
         for d in sizes.d:
+            rng = np.random.default_rng(seed)
             if rule == RANDOM:
-                played = game.random_questions(key, sizes.games, 0.0, n=n, d=d, checks=at)
+                played = game.random_questions(rng, sizes.games, 0.0, n=n, d=d, checks=at)
             else:
                 played = game.picked_questions(
-                    key, sizes.games, 0.0, rule, n=n, d=d, blocks=sizes.picked, block=1
+                    rng, sizes.games, 0.0, rule, n=n, d=d, blocks=sizes.picked, block=1
                 )
             curves.append(played.accuracy.astype(np.float64))
             x.append(math.log2(n))
@@ -112,9 +111,7 @@ def _checks(sizes: Sizes) -> tuple[int, ...]:
     return tuple(np.unique(np.geomspace(1, sizes.answers, 24).round().astype(int)).tolist())
 
 
-def _new_objects(
-    key: jax.Array, sizes: Sizes, seed: int
-) -> tuple[dict[int, Measured], dict[int, Measured]]:
+def _new_objects(sizes: Sizes, seed: int) -> tuple[dict[int, Measured], dict[int, Measured]]:
     """Answers until each of m new objects is known well enough, by m.
 
     Returns:
@@ -122,12 +119,12 @@ def _new_objects(
       until it is known.
     """
     at = _checks(sizes)
+    rng = np.random.default_rng(seed)
     accuracy = [
-        game.random_questions(own, sizes.games, EPSILON, n=N, d=D, checks=at).accuracy
-        for own in jax.random.split(key, sizes.many)
+        game.random_questions(rng, sizes.games, EPSILON, n=N, d=D, checks=at).accuracy
+        for _ in range(sizes.many)
     ]
     each = _own(np.concatenate(accuracy).astype(np.float64), np.array(at))
-    rng = np.random.default_rng(seed)
     together, alone = {}, {}
     for m in MOST:
         samples = []

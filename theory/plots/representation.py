@@ -17,9 +17,9 @@ from theory.plots import Effort, Part
 
 ANGLES = np.linspace(0, math.pi / 2, 9)
 DIMS = (1, 2, 16)
-TRIPLES = {True: 20_000, False: 200_000}
+TRIPLES = {True: 8_000, False: 200_000}
 OBJECTS = (3, 4, 6, 10, 20, 40, 80)
-DRAWS = {True: 200, False: 1000}  # of n objects
+DRAWS = {True: 60, False: 1000}  # of n objects
 ANGLE, D = math.pi / 5, 4  # of the lemma
 
 
