@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from alignet.data.embeddings import load_embeddings
 from alignet.errors import InputError
 from alignet.runtime import command_line, files, stages
 from alignet.runtime.command_line import Parser
@@ -25,7 +26,7 @@ from alignet.runtime.progress import progress
 from evals.pages import page
 from theory import claims
 from theory.claims import Claim
-from theory.plots import Effort, Part, make
+from theory.plots import KINDS, Effort, Part, make
 
 PARTS = (
     "representation",
@@ -82,9 +83,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Simulates, draws, judges, and writes."""
+    if options.embedding is not None:
+        load_embeddings(options.embedding)  # what is wrong with it is said at once
     command_line.prepare(options.out)
     # First away with it and last written: where it is, the other files are of the same run.
-    (options.out / CLAIMS).unlink(missing_ok=True)
+    old = [CLAIMS, REPORT, *(f"{name}.{kind}" for name in PARTS for kind in KINDS)]
+    for path in (options.out / name for name in old):
+        path.unlink(missing_ok=True)
+        files.remove_temporaries(path)
     effort = Effort(options.fast, options.seed, options.embedding)
     begun = time.monotonic()
     parts = measure(options.only, effort, options.out)
@@ -104,8 +110,12 @@ def measure(names: Sequence[str], effort: Effort, out: Path) -> list[Part]:
         begun = {
             name: pool.submit(make, name, effort, out) for name in sorted(names, key=ORDER.index)
         }
-        for one in progress(as_completed(begun.values()), total=len(names), desc="theory"):
-            one.result()
+        try:
+            for one in progress(as_completed(begun.values()), total=len(names), desc="theory"):
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
         return [begun[name].result() for name in names]
 
 
@@ -148,6 +158,8 @@ def verdicts(judged: Sequence[Claim]) -> list[dict[str, str]]:
 def about(options: argparse.Namespace, seconds: float) -> dict:
     """With what the run was made."""
     settings = {"fast": options.fast, "seed": options.seed, "parts": list(options.only)}
+    if options.embedding is not None:
+        settings["embedding"] = stages.file_hash(options.embedding)
     return settings | {
         "config_hash": stages.config_hash(settings),
         "seconds": round(seconds, 1),
