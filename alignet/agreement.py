@@ -169,7 +169,7 @@ def sampled_triplet_agreement(
     chunk = max(1, SAMPLE_ELEMENTS // max(a.shape[1], b.shape[1]))
     agreements = untied = 0
     for start in range(0, n_samples, chunk):
-        drawn = _random_triplets(n, min(chunk, n_samples - start), rng)
+        drawn = random_triplets(n, min(chunk, n_samples - start), rng)
         same_order = _order(a, kind_a, "a", drawn) * _order(b, kind_b, "b", drawn)
         agreements += int(np.count_nonzero(same_order > 0))
         untied += int(np.count_nonzero(same_order))
@@ -348,7 +348,8 @@ def _tied_pairs(same: Bool[np.ndarray, "r m"]) -> int:
 # ---- Sampling ------------------------------------------------------------------------------------
 
 
-def _random_triplets(n: int, size: int, rng: np.random.Generator) -> Int[np.ndarray, "3 s"]:
+def random_triplets(n: int, size: int, rng: np.random.Generator) -> Int[np.ndarray, "3 s"]:
+    """Draws triplets of three different objects of n, each from all of them."""
     i = rng.integers(n, size=size)
     j = (i + rng.integers(1, n, size=size)) % n
     k = rng.integers(n - 2, size=size)

@@ -196,7 +196,7 @@ def test_wilson_interval():
 
 
 def test_random_triplets_have_three_objects_and_miss_none():
-    drawn = agreement._random_triplets(5, 20_000, np.random.default_rng(7))
+    drawn = agreement.random_triplets(5, 20_000, np.random.default_rng(7))
     kinds, counts = np.unique(drawn.T, axis=0, return_counts=True)
     assert all(len(set(row)) == 3 for row in kinds.tolist())
     assert len(kinds) == 60

@@ -30,9 +30,7 @@ def test_capacity_rises_with_the_distance_from_a_half_and_is_symmetric():
 
 
 def test_capacity_is_one_less_the_entropy():
-    np.testing.assert_allclose(
-        channel.capacity(GRID), 1 - channel.binary_entropy(GRID), atol=1e-14
-    )
+    np.testing.assert_allclose(channel.capacity(GRID), 1 - channel.binary_entropy(GRID), atol=1e-14)
     by_hand = 1 + 0.2 * math.log2(0.2) + 0.8 * math.log2(0.8)
     assert channel.capacity(0.2) == pytest.approx(by_hand, rel=1e-14)
 

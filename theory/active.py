@@ -47,6 +47,10 @@ def information_gain(
 
     Returns:
       Bits, from 0 to log₂ 3.
+
+    Raises:
+      InputError: a triplet is not of three of the posterior's objects, or the posterior is not
+        finite.
     """
     _, gain = predict(posterior, triplets, n_samples=n_samples, seed=seed)
     return gain
@@ -63,9 +67,12 @@ def predict(
 
     The probabilities are those of `vice.p_star`, which compiles anew at every call.
 
-    Args, and the second of what it returns: as of `information_gain`.
+    Args, Raises, and the second of what it returns: as of `information_gain`.
     """
     checks.at_least(n_samples, 1, "n_samples")
+    _check(triplets, posterior.mu.shape[1], "triplets")
+    if not (np.isfinite(posterior.mu).all() and (posterior.sigma >= 0).all()):
+        raise InputError("the posterior has a mean that is not finite, or no deviation from 0 on.")
     component = np.arange(n_samples) % len(posterior.mu)
     p, gain = _predict(
         jnp.asarray(posterior.mu, jnp.float32),
@@ -123,7 +130,7 @@ def next_triplets(
       Different triplets i < j < k, those first that came out first.
 
     Raises:
-      InputError: the pool has fewer questions than are asked for.
+      InputError: the pool has fewer questions than are asked for, or as `information_gain`.
     """
     rng = np.random.default_rng(seed)
     n = posterior.mu.shape[1]
@@ -137,6 +144,7 @@ def next_triplets(
     free = np.zeros(len(code), bool)
     free[first] = True
     if exclude is not None:
+        _check(exclude, n, "exclude")
         free &= ~np.isin(code, codes(exclude, n))
     if not 1 <= k <= free.sum():
         raise InputError(
@@ -147,6 +155,17 @@ def next_triplets(
     score = SHARPNESS * np.log(np.maximum(gain, LEAST_GAIN)) + rng.gumbel(size=len(gain))
     score[~free] = -np.inf
     return candidates[np.argsort(-score, kind="stable")[:k]]
+
+
+def _check(triplets: Int[np.ndarray, "q 3"], n: int, name: str) -> None:
+    low, middle, high = np.sort(triplets, axis=1).T
+    bad = (low < 0) | (high >= n) | (low == middle) | (middle == high)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{name}, row {row} (from 0): {triplets[row].tolist()}; expected three different "
+            f"objects, 0 to {n - 1}."
+        )
 
 
 def every_triplet(n: int) -> Int[np.ndarray, "q 3"]:

@@ -21,13 +21,15 @@ def probability(value: object, name: str) -> Float[np.ndarray, "*b"]:
 
 
 def at_least(value: int, least: int, name: str) -> int:
-    """The value, if it is that large.
+    """The value, if it is a whole number and that large.
 
     Raises:
-      InputError: it is smaller.
+      InputError: it is not.
     """
-    if value < least:
+    if not value >= least:
         raise InputError(f"{name} is {value}; expected at least {least}.")
+    if value == float("inf") or value != int(value):
+        raise InputError(f"{name} is {value}; expected a whole number.")
     return int(value)
 
 
@@ -37,7 +39,7 @@ def embedding(x: Real[np.ndarray, "n d"], name: str) -> Float[np.ndarray, "n d"]
     Raises:
       InputError: they have not.
     """
-    if len(x) < 3 or not x.shape[1]:
+    if x.ndim != 2 or len(x) < 3 or not x.shape[1]:
         raise InputError(
             f"{name} has shape {list(x.shape)}; expected at least 3 points of 1 dimension or more."
         )

@@ -12,7 +12,9 @@ HOLDS = "holds"
 BOUND = "holds as a bound only"
 ASSUMED = "holds under a stated assumption"
 NOT_AS_PRINTED = "does not hold as printed"
-VERDICTS = (HOLDS, BOUND, ASSUMED, NOT_AS_PRINTED)
+REFUTED = "does not hold"  # of what nobody has printed
+UNDECIDED = "not decided by this run"
+VERDICTS = (HOLDS, BOUND, ASSUMED, NOT_AS_PRINTED, REFUTED, UNDECIDED)
 
 
 class Claim(NamedTuple):

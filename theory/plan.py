@@ -5,10 +5,11 @@
 "Alignment" is triplet alignment, 1 − D_R (000, Definition 3.5): on what share of the questions "is
 i nearer to j than to k?" the embedding learnt agrees with the one that people share. "Noise" is the
 share of answers that differ from what most people would answer, from 0 to 2/3; with a ceiling on
-accuracy of .67, as in THINGS, it is .33. Prints a row for each alignment: answers below which no
-way of asking leads there, answers to random questions and to actively chosen ones, and the hours
-that people spend; a dash is more than anybody collects. --out=FOLDER also writes plan.json and a
-figure, as PDF and PNG. Takes a minute.
+accuracy of .67, as in THINGS, it is .33. Prints a row for each alignment: two bounds, answers to
+random questions and to actively chosen ones, and the hours that people spend; a dash is more than
+anybody collects. With fewer answers than a bound, to random questions or to any, coordinates cannot
+be as near the truth as they are at that alignment in the simulation. --out=FOLDER also writes
+plan.json and a figure, as PDF and PNG. Takes a minute.
 """
 
 import argparse
@@ -65,7 +66,8 @@ class Row(NamedTuple):
     Attributes:
       alignment: wanted.
       error: of coordinates at that alignment, as of `laplace.Learnt`.
-      bound: answers below which no way of asking reaches that error.
+      bound: answers without which that error is out of reach, whatever is asked.
+      bound_random: to random questions.
       random: answers to random questions; n is the number of simulated populations.
       active: answers to actively chosen ones.
     """
@@ -73,6 +75,7 @@ class Row(NamedTuple):
     alignment: float
     error: float
     bound: float
+    bound_random: float
     random: Measured
     active: Measured
 
@@ -155,15 +158,22 @@ def plan(
       seed: of the simulated populations.
     """
     needed, errors = np.empty((2, POPULATIONS, len(alignments)))
+    bits = np.empty(POPULATIONS)
     for i in progress(range(POPULATIONS), desc="full size", unit="population"):
         rng = np.random.default_rng([seed, i])
         y = population.make(objects, dims, max(noise, NOISE[0]), rng)
         needed[i], errors[i] = laplace.needed(y, np.array(alignments), rng)
+        asked = population.random_triplets(objects, population.CALIBRATION, rng)
+        bits[i] = rate.carried(population.probabilities(y, asked))
     rows = []
     for alignment, each, error in zip(alignments, needed.T, errors.mean(axis=0), strict=True):
         random = _times(asking.geometric_mean(np.log(each)), fits.correction)
-        bound = rate.bound(objects, dims, noise, float(error))
-        rows.append(Row(alignment, float(error), bound, random, _times(random, fits.saving)))
+        bounds = (
+            rate.bound(objects, dims, float(error), bits=most)
+            for most in (math.log2(3), float(bits.mean()))
+        )
+        active = _times(random, fits.saving)
+        rows.append(Row(alignment, float(error), *bounds, random, active))
     return rows
 
 
@@ -210,8 +220,8 @@ def assumptions(objects: int, dims: int, noise: float, fits: Fitted) -> str:
         f"{SMALL[1]} dimensions, equally noisy, needed more; there, asking actively "
         f"took {saving.value:.2f} [{saving.low:.2f}, {saving.high:.2f}] times the answers to an "
         f"alignment of {fits.alignment.value:.2f} ({saving.n} populations). That both factors hold "
-        "at other sizes and alignments is assumed, not known. The bound is on the squared error "
-        "that coordinates have in the simulation at that alignment, if every answer is as noisy."
+        "at other sizes and alignments is assumed, not known. The bounds are on the squared "
+        "error that coordinates have in the simulation at that alignment, and not on the alignment."
     )
     if error.value > POOR:
         text += " At this noise the approximation is poor, and the plan a guess."
@@ -231,8 +241,10 @@ def draw(rows: Sequence[Row], title: str) -> Figure:
         value, low, high, _ = np.array([getattr(row, name) for row in rows]).T
         axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         axes.plot(x, value, color=colour, marker=marker, label=f"{name} questions")
-    bound = [row.bound for row in rows]
-    axes.plot(x, bound, color=figures.BLACK, ls=":", label="bound on any way of asking")
+    for bound, style in (("bound_random", "--"), ("bound", ":")):
+        label = "bound, " + ("any questions" if bound == "bound" else "random questions")
+        axes.plot(x, [getattr(row, bound) for row in rows], color=figures.BLACK, ls=style,
+                  lw=1, label=label)  # fmt: skip
     axes.set(yscale="log", xlabel="alignment 1 − D_R", ylabel="answers", title=title)
     axes.set_xticks(x, [f"{one:g}" for one in x])
     axes.legend(loc="upper left")
@@ -255,7 +267,8 @@ def _cells(row: Row) -> dict[str, str | float]:
     ]
     return {
         "alignment": f"{row.alignment:g}",
-        "bound": _answers(Measured(row.bound, math.nan, math.nan, 0)),
+        "bound, any": _answers(Measured(row.bound, math.nan, math.nan, 0)),
+        "bound, random": _answers(Measured(row.bound_random, math.nan, math.nan, 0)),
         "random": _answers(row.random),
         "active": _answers(row.active),
         "hours, random": hours[0],

@@ -19,8 +19,8 @@ import scipy.optimize
 import scipy.special
 from jaxtyping import Array, Float, Int, Key
 
+from alignet import agreement, vice
 from alignet import triplets as kernels
-from alignet import vice
 from alignet.data import human
 from alignet.errors import InputError
 from alignet.vice import Params, Posterior, Prior
@@ -68,7 +68,7 @@ def make(n: int, d: int, noise: float, rng: np.random.Generator) -> Float[np.nda
     if not noise_level(noise):
         raise InputError("noise is 0; expected more, as softmax is never without noise.")
     y = rng.gamma(SHAPE, size=(checks.at_least(n, 3, "n"), d))
-    s = kernels.gather_similarities(y @ y.T, random_triplets(n, CALIBRATION, rng))
+    s = kernels.pair_similarities(y[random_triplets(n, CALIBRATION, rng)])
 
     def excess(log_scale: float) -> float:
         return 1 - noise - float(scipy.special.softmax(np.exp(log_scale) * s, axis=1).max(1).mean())
@@ -83,20 +83,14 @@ def make(n: int, d: int, noise: float, rng: np.random.Generator) -> Float[np.nda
 
 def random_triplets(n: int, size: int, rng: np.random.Generator) -> Int[np.ndarray, "size 3"]:
     """Questions i < j < k about n objects, each drawn from all of them; one may come twice."""
-    i = rng.integers(n, size=size)
-    j = (i + rng.integers(1, n, size=size)) % n
-    k = rng.integers(n - 2, size=size)
-    # Step over the two objects taken, the smaller first.
-    k += k >= np.minimum(i, j)
-    k += k >= np.maximum(i, j)
-    return np.sort(np.stack([i, j, k], axis=1), axis=1)
+    return np.sort(agreement.random_triplets(n, size, rng).T, axis=1)
 
 
 def probabilities(
     y: Float[np.ndarray, "n d"], triplets: Int[np.ndarray, "q 3"]
 ) -> Float[np.ndarray, "q 3"]:
     """How likely an answer names each pair (ij, ik, jk) the most similar (002, eq. 4)."""
-    return scipy.special.softmax(kernels.gather_similarities(y @ y.T, triplets), axis=1)
+    return scipy.special.softmax(kernels.pair_similarities(y[triplets]), axis=1)
 
 
 def answer(

@@ -1,15 +1,12 @@
 """How many bits an embedding takes, and how many an odd-one-out answer can bring.
 
-An answer that is wrong with probability e, either wrong one alike, is the output of a symmetric
-ternary channel; it brings at most
+What it takes to know coordinates is their rate-distortion function (Shannon 1959), R(D) bits for
+each at a mean squared error of D times their variance. That error is out of reach with fewer than
 
-    C₃(e) = log₂ 3 − H(e) − e   bits:
+    n d R(D) / b   answers,
 
-log₂ 3 at e = 0 and nothing at e = ⅔. What it takes to know coordinates is their rate-distortion
-function (Shannon 1959), R(D) bits for each at a mean squared error of D times their variance. So
-that error is out of reach, however questions are chosen, with fewer answers than
-
-    n d R(D) / C₃(e).
+where b is what an answer brings: log₂ 3 bits at most, however the question is chosen; and of a
+random question at most log₂ 3 less the mean entropy of people's answers.
 
 This bounds the error of coordinates that are drawn independently of each other, as those of
 `theory.population` are. It does not say which error an alignment needs.
@@ -23,7 +20,9 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float
 
-from theory import channel, checks, population
+from alignet import triplets as kernels
+from alignet.errors import InputError
+from theory import checks, population
 
 VALUES = 500  # equally likely ones, for a continuous distribution
 GUESSES = 250  # values that a coordinate may be said to have
@@ -31,35 +30,36 @@ ITERATIONS = 200
 SLOPES = (1e-2, 1e6)
 
 
-def ternary_capacity(noise: float) -> float:
-    """Bits an answer brings at most, from 0 to log₂ 3.
+def carried(p: Float[np.ndarray, "q 3"]) -> float:
+    """What answers to questions bring at most, on average: log₂ 3 less their entropy, in bits.
 
     Args:
-      noise: e, from 0 to below ⅔.
-
-    Raises:
-      InputError: it is outside.
+      p: how likely people name each pair; see `population.probabilities`.
     """
-    e = population.noise_level(noise)
-    return math.log2(3) - float(channel.binary_entropy(e)) - e
+    with np.errstate(divide="ignore"):
+        nats = kernels.entropy(np.log(p)).mean()
+    return math.log2(3) - float(nats) / math.log(2)
 
 
-def bound(n: int, d: int, noise: float, error: float) -> float:
+def bound(n: int, d: int, error: float, *, bits: float) -> float:
     """Answers without which the coordinates of a population cannot be known so well.
 
     Args:
       n: objects, at least 3.
       d: dimensions, at least 1.
-      noise: share of answers that are not the most likely one, from 0 to below ⅔.
       error: mean squared error of coordinates over their variance, above 0.
+      bits: that an answer brings at most, above 0.
 
     Raises:
       InputError: one of these is out of its range.
     """
+    for value, name in ((error, "error"), (bits, "bits")):
+        if not 0 < value < math.inf:
+            raise InputError(f"{name} is {value:g}; expected a number above 0.")
     coordinates = checks.at_least(n, 3, "n") * checks.at_least(d, 1, "d")
     probable = (np.arange(VALUES) + 0.5) / VALUES
     weights = scipy.stats.gamma.ppf(probable, population.SHAPE)
-    return coordinates * rate(weights, error) / ternary_capacity(noise)
+    return coordinates * rate(weights, error) / bits
 
 
 def rate(values: Float[np.ndarray, " v"], error: float) -> float:

@@ -99,10 +99,14 @@ def stochastic_misalignment(
       An estimate with its 95 % interval; n is the number of triples that are tied in neither.
 
     Raises:
-      InputError: no samples are asked for, or all are tied.
+      InputError: no samples are asked for, or all are tied; there are not as many objects as asked
+        for, or not all embeddings are finite.
     """
-    x = draw(3 * checks.at_least(n_samples, 1, "n_samples"))
-    nearer_a, nearer_b = (_nearer(f(x)) for f in (f_a, f_b))
+    n = 3 * checks.at_least(n_samples, 1, "n_samples")
+    x = draw(n)
+    if len(x) != n:
+        raise InputError(f"draw gave {len(x)} objects; expected {n}, as asked for.")
+    nearer_a, nearer_b = (_nearer(_seen(f, x, name)) for f, name in ((f_a, "f_a"), (f_b, "f_b")))
     untied = (nearer_a != 0) & (nearer_b != 0)
     if not untied.any():
         raise InputError("all triples drawn are tied; expected agents that tell objects apart.")
@@ -117,8 +121,23 @@ def from_margins(correlation: object) -> Float[np.ndarray, "*b"]:
 
     Args:
       correlation: ρ of A's margins with B's, −1 to 1.
+
+    Raises:
+      InputError: it is outside.
     """
-    return np.asarray(np.arccos(np.asarray(correlation, np.float64)) / math.pi)
+    rho = np.asarray(correlation, np.float64)
+    if not (np.abs(rho) <= 1).all():
+        raise InputError(f"correlation is {rho}; expected −1 to 1.")
+    return np.asarray(np.arccos(rho) / math.pi)
+
+
+def _seen(f: Map, x: Float[np.ndarray, "n d"], name: str) -> Float[np.ndarray, "n p"]:
+    z = f(x)
+    if len(z) != len(x) or not np.isfinite(z).all():
+        raise InputError(
+            f"{name}: gave {z.shape} for {len(x)} objects; expected a finite row each."
+        )
+    return z
 
 
 def _nearer(z: Float[np.ndarray, "n p"]) -> Int[np.ndarray, " s"]:

@@ -112,7 +112,7 @@ def part(effort: Effort) -> Part:
             Claim(
                 "000 and 001, Theorem A.5",
                 "Of two agents, the less misaligned disagrees less on its adversarial example.",
-                NOT_AS_PRINTED if not all(rises) else ASSUMED if fails else HOLDS,
+                NOT_AS_PRINTED if fails or not all(rises) else HOLDS,
                 "Among agents of one kind it does, of embeddings too, where nothing is "
                 f"independent: {sum(rises)} of {len(rises)} steps from ε = 0 to 1 go up. Not "
                 f"between any two: a Bob who takes {100 * PATCHES:g} % of objects for others, and "
@@ -121,19 +121,20 @@ def part(effort: Effort) -> Part:
                 f"evenly misaligned, by {even_d.value:.3f}, on {even_most.value:.3f}.",
                 {"steps by k": steps, "uneven": {"D_P": uneven_d, "worst": uneven_most},
                  "even": {"D_P": even_d, "worst": even_most}},
-                "Disagreement is spread over objects as in independent answers, or alike in both.",
             ),
             Claim(
                 "000 and 001, Remark A.6",
                 "Measured by hard classification error, the effect of alignment on adversarial "
                 "robustness is dampened by a U shape.",
                 NOT_AS_PRINTED if not dampened(whole) else HOLDS if dampened(upper) else ASSUMED,
-                "Over all alignments, robustness correlates with alignment by "
-                f"{cell(whole[0])} if measured by disagreement on the adversarial example; by "
-                f"{cell(whole[1])} if by the error of classifying that example; and by "
-                f"{cell(whole[2])} by the error on any object, which is "
+                f"Over all alignments, robustness correlates with alignment by {cell(whole[0])} "
+                f"if measured by disagreement on the adversarial example; by {cell(whole[1])} if "
+                f"by the error of classifying that example; and by {cell(whole[2])} by the error "
+                "on any object, which is "
                 f"{float(adversarial.hard_error(0.5, n_classes=CLASSES)):.3f} at ε = ½ and 0 at "
-                f"both ends. From ½ to 1, half of the U, by {', '.join(map(cell, upper))}.",
+                f"both ends. From ½ to 1, half of the U, by {', '.join(map(cell, upper))}. (Over "
+                "an even grid of ε; the adversarial example is the worst before its answers are "
+                "turned round.)",
                 {"correlation with alignment": related},
                 "Some agents have most answers wrong (ε > ½), and their read-outs turn them round.",
             ),
@@ -277,7 +278,7 @@ def _draw(
     own = np.concatenate([below, 1 - below[-2::-1]])
     points(left, own, [intervals.mean(one) for one in maxima(share).T], 1, "embeddings")
     left.set(xlabel="misalignment ε", ylabel=f"largest share of k = {K}")
-    left.set(title="Theorem A.5", ylim=(-0.03, 1.62), yticks=[0, 0.5, 1])
+    left.set(title="Theorem A.5", ylim=(-0.03, 1.42), yticks=[0, 0.5, 1])
     left.legend(loc="upper left", fontsize=6.5, borderpad=0)
 
     for i, k in enumerate((K, FEW)):

@@ -14,7 +14,7 @@ from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 from theory import asking, laplace
 from theory.asking import Curves, Setting
-from theory.claims import HOLDS, NOT_AS_PRINTED, Claim
+from theory.claims import HOLDS, REFUTED, UNDECIDED, Claim
 from theory.plots import Effort, Part
 
 SETTING = {
@@ -58,7 +58,7 @@ def part(effort: Effort) -> Part:
                 "ours",
                 f"Asking actively takes at most {SHARE:.0%} of the answers that random asking "
                 "takes for the same accuracy on held-out questions.",
-                HOLDS if accurate.value <= SHARE else NOT_AS_PRINTED,
+                _verdict(accurate),
                 f"{_text(accurate)} of them, for the accuracy that random asking has after "
                 f"{last:,} answers ({n_seeds} populations){_doubt(accurate)}.",
                 {"ratio": accurate, "ceiling": intervals.mean(curves.ceiling)},
@@ -67,7 +67,7 @@ def part(effort: Effort) -> Part:
                 "ours",
                 f"Asking actively takes at most {SHARE:.0%} of the answers that random asking "
                 "takes for the same alignment 1 − D_R with the truth.",
-                HOLDS if aligned.value <= SHARE else NOT_AS_PRINTED,
+                _verdict(aligned),
                 f"{_text(aligned)} of them, for the alignment that random asking has after "
                 f"{last:,} answers ({n_seeds} populations){_doubt(aligned)}.",
                 {"ratio": aligned},
@@ -76,13 +76,20 @@ def part(effort: Effort) -> Part:
                 "ours, after Laplace",
                 "The Fisher information of random answers says, without a fit, how many of them "
                 f"lead to an alignment, within a factor of {FACTOR}.",
-                HOLDS if 1 / FACTOR <= correction.value <= FACTOR else NOT_AS_PRINTED,
-                f"VICE needed {_text(correction)} times as many ({n_seeds} populations): what is "
-                "left out is that objects are learnt together, and from a far start.",
+                HOLDS
+                if correction.low > 1 / FACTOR and correction.high < FACTOR
+                else REFUTED
+                if correction.low > FACTOR or correction.high < 1 / FACTOR
+                else UNDECIDED,
+                f"VICE needed {_text(correction)} times as many ({n_seeds} populations).",
                 {"fitted / expected": correction},
             ),
         ],
     )
+
+
+def _verdict(ratio: Measured) -> str:
+    return HOLDS if ratio.high <= SHARE else REFUTED if ratio.low > SHARE else UNDECIDED
 
 
 def by_laplace(setting: Setting, curves: Curves, seeds: list[int]) -> tuple[np.ndarray, Measured]:

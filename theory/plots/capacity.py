@@ -16,6 +16,7 @@ from theory.plots import Effort, Part
 SENT = {True: 20_000, False: 200_000}  # answers at each ε
 EPSILON = np.linspace(0, 1, 21)
 SPACES = ((16, 2), (128, 2), (128, 8))  # n, d
+LIKELY = 5  # of 21 intervals of 95 %, more miss in one run in a thousand
 SIZES = tuple(2**i for i in range(3, 11))
 DIMS = (1, 2, 4, 8)
 
@@ -25,7 +26,6 @@ def part(effort: Effort) -> Part:
     sent = [read_through(float(e), SENT[effort.fast], rng) for e in EPSILON]
     found = np.array([[one.low, one.high] for one in sent])
     expected = channel.capacity(EPSILON)
-    # Of 21 intervals of 95 % one or two may miss.
     missed = int(((expected < found[:, 0]) | (expected > found[:, 1])).sum())
     symmetric = float(np.abs(expected - expected[::-1]).max())
     ends = {"C(0)": expected[0], "C(½)": expected[len(EPSILON) // 2], "C(1)": expected[-1]}
@@ -34,6 +34,8 @@ def part(effort: Effort) -> Part:
         for d in DIMS
         for n in (SIZES[0], SIZES[-1])
     }
+    # Of n much larger than d, which the lemma does not say.
+    least = min(ratio[f"n = {SIZES[-1]}, d = {d}"] for d in DIMS)
     return Part(
         "How much an answer can say",
         [
@@ -54,7 +56,7 @@ def part(effort: Effort) -> Part:
                 "An answer through a channel that flips a share ε of them carries at most "
                 "C(ε) = 1 + ε log ε + (1 − ε) log(1 − ε); C is symmetric about ½, 0 there, and 1 "
                 "at both ends.",
-                HOLDS if missed <= 3 and symmetric < 1e-12 else NOT_AS_PRINTED,
+                HOLDS if missed <= LIKELY and symmetric < 1e-12 else NOT_AS_PRINTED,
                 f"With logarithms to base 2, which the papers do not say. The information in "
                 f"{SENT[effort.fast]:,} simulated answers at each of {len(EPSILON)} values of ε: "
                 f"{missed} intervals miss the formula, of which 5 % are expected to.",
@@ -64,9 +66,10 @@ def part(effort: Effort) -> Part:
                 "000 and 001, Lemma 3.7",
                 "Without noise, Ω(d log n) questions are needed to find the place of a new object "
                 "relative to n known ones.",
-                BOUND if all(value <= 2 for value in ratio.values()) else NOT_AS_PRINTED,
-                "The number of orders is known exactly (Good and Tideman 1977): its log₂ over "
-                "d log₂ n is "
+                BOUND if least >= 1 else NOT_AS_PRINTED,
+                "Where n is much larger than d: there are no more than n! orders, however many "
+                "dimensions. The number of orders is known exactly (Good and Tideman 1977): its "
+                "log₂ over d log₂ n is "
                 + ", ".join(f"{value:.2f} at {name}" for name, value in ratio.items())
                 + ". It bounds the worst place of the object, and no method of asking.",
                 {"log2 orders / (d log2 n)": ratio},
@@ -120,7 +123,7 @@ def _draw(sent: list[Measured]) -> Figure:
         bound = np.full(len(fine), np.nan)
         bound[finite] = channel.queries_to_order(open_half[finite], n=n, d=d)
         middle.plot(fine, bound, color=colour, label=f"n = {n}, d = {d}")
-    middle.axvline(0.5, **figures.DASHED)
+    middle.axvline(0.5, ymax=0.66, **figures.DASHED)
     middle.set(xlabel="misalignment ε", ylabel="answers", title="Capacity bound", yscale="log")
     middle.set_ylim(5, 5e9)
     middle.legend(loc="upper left", fontsize=6.5, borderpad=0)
