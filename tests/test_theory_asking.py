@@ -10,7 +10,10 @@ import scipy.special
 
 from alignet.errors import InputError
 from alignet.vice import Posterior
+from evals.statistics.intervals import Measured
 from theory import active, asking, population
+from theory.claims import HOLDS, REFUTED, UNDECIDED
+from theory.plots import asking as plot
 
 
 def test_population_is_as_noisy_as_it_is_made():
@@ -119,3 +122,16 @@ def test_both_arms_begin_alike_and_learn(monkeypatch):
 def test_active_asking_needs_fewer_answers():
     curves = asking.compare(asking.STUDY, range(100, 104))
     assert asking.ratio(curves.answers, curves.accuracy).high < 0.85
+
+
+@pytest.mark.parametrize(
+    "ends, verdict",
+    [
+        ((0.5, 0.6), HOLDS),
+        ((0.6, 0.8), UNDECIDED),
+        ((0.75, 0.9), REFUTED),
+        ((0.5, np.nan), UNDECIDED),
+    ],
+)
+def test_a_ratio_is_judged_by_its_interval(ends, verdict):
+    assert plot._verdict(Measured(0.6, *ends, 5)) == verdict
