@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from alignet import agreement
 from alignet.runtime.progress import progress
 from evals.statistics.intervals import LEVEL, Measured
-from theory import active, population
+from theory import active, laplace, population
 
 ARMS = RANDOM, ACTIVE = "random", "active"
 COMPONENTS = 2  # of the posterior
@@ -158,6 +158,25 @@ def ratio(
         for first, second, target in zip(*both, targets, strict=True)
     ])  # fmt: skip
     return geometric_mean(logs)
+
+
+def beyond_laplace(curves: Curves, people: Sequence[np.ndarray], seeds: Sequence[int]) -> Measured:
+    """Answers that VICE needed over those that Laplace's method expects (`theory.laplace`).
+
+    Args:
+      curves: of random asking, the first arm, and others.
+      people: their embeddings, one a seed.
+      seeds: of the populations.
+
+    Returns:
+      For the alignment that random asking ends with; as `ratio` returns it.
+    """
+    logs = []
+    for y, seed, curve in zip(people, seeds, rising(curves.alignment[0]), strict=True):
+        expected, _ = laplace.needed(y, curve[-1:], np.random.default_rng(seed))
+        fitted = needed(curves.answers, curve, curve[-1])
+        logs.append(math.log(fitted) - math.log(expected[0]))
+    return geometric_mean(np.array(logs))
 
 
 def rising(curves: Float[np.ndarray, "*b points"]) -> Float[np.ndarray, "*b points"]:

@@ -196,14 +196,9 @@ def fitted(noise: float, seed: int) -> Fitted:
     batch = math.ceil(np.median(expected) / (ROUNDS + 1))
     curves = asking.compare(setting._replace(first=batch, batch=batch, rounds=ROUNDS), seeds)
     rising = asking.rising(curves.alignment[0])
-    logs = []
-    for y, one, curve in zip(people, seeds, rising, strict=True):
-        by_laplace, _ = laplace.needed(y, curve[-1:], np.random.default_rng(one))
-        fitted = asking.needed(curves.answers, curve, curve[-1])
-        logs.append(math.log(fitted) - math.log(by_laplace[0]))
     return Fitted(
         asking.geometric_mean(np.log(rising[:, -1])),
-        asking.geometric_mean(np.array(logs)),
+        asking.beyond_laplace(curves, people, seeds),
         asking.ratio(curves.answers, curves.alignment),
     )
 
@@ -215,10 +210,10 @@ def assumptions(objects: int, dims: int, noise: float, fits: Fitted) -> str:
         f"Assumed: people share an embedding of {dims} sparse, non-negative dimensions and answer "
         f"with the softmax of its dot products; VICE is fitted to all answers; {SECONDS:g} seconds "
         f"an answer. At {objects:,} objects answers are counted by a quadratic approximation "
-        f"(Laplace) around {POPULATIONS} simulated populations, times {error.value:.2f} "
-        f"[{error.low:.2f}, {error.high:.2f}], by which fits of VICE to {SMALL[0]} objects in "
+        f"(Laplace) around {POPULATIONS} simulated populations, times {_factor(error)}, "
+        f"by which fits of VICE to {SMALL[0]} objects in "
         f"{SMALL[1]} dimensions, equally noisy, needed more; there, asking actively "
-        f"took {saving.value:.2f} [{saving.low:.2f}, {saving.high:.2f}] times the answers to an "
+        f"took {_factor(saving)} times the answers to an "
         f"alignment of {fits.alignment.value:.2f} ({saving.n} populations). That both factors hold "
         "at other sizes and alignments is assumed, not known. The bounds are on the squared "
         "error that coordinates have in the simulation at that alignment, and not on the alignment."
@@ -258,6 +253,12 @@ def _times(a: Measured, b: Measured) -> Measured:
     half = math.hypot(math.log(a.high / a.value), math.log(b.high / b.value))
     value = a.value * b.value
     return Measured(value, value * math.exp(-half), value * math.exp(half), min(a.n, b.n))
+
+
+def _factor(measured: Measured) -> str:
+    if not math.isfinite(measured.value):
+        return "a number that could not be found"
+    return f"{measured.value:.2f} [{measured.low:.2f}, {measured.high:.2f}]"
 
 
 def _cells(row: Row) -> dict[str, str | float]:

@@ -33,7 +33,12 @@ def part(effort: Effort) -> Part:
     curves = asking.compare(setting, seeds)
     accurate = asking.ratio(curves.answers, curves.accuracy)
     aligned = asking.ratio(curves.answers, curves.alignment)
-    expected, correction = by_laplace(setting, curves, seeds)
+    people = [asking.world(setting, seed).y for seed in seeds]
+    correction = asking.beyond_laplace(curves, people, seeds)
+    expected = np.array([
+        laplace.learn(y, curves.answers.astype(float), np.random.default_rng(seed)).alignment
+        for y, seed in zip(people, seeds, strict=True)
+    ])  # fmt: skip
     ends = curves.of_ceiling[:, :, -1].mean(axis=1)
     last = curves.answers[-1]
     return Part(
@@ -90,24 +95,6 @@ def part(effort: Effort) -> Part:
 
 def _verdict(ratio: Measured) -> str:
     return HOLDS if ratio.high <= SHARE else REFUTED if ratio.low > SHARE else UNDECIDED
-
-
-def by_laplace(setting: Setting, curves: Curves, seeds: list[int]) -> tuple[np.ndarray, Measured]:
-    """What Laplace's method expects of random asking, against the fits.
-
-    Returns:
-      Alignments [seeds, points]; and the answers that the fits needed for the alignment they end
-      with, over those expected.
-    """
-    expected, logs = [], []
-    for seed, curve in zip(seeds, asking.rising(curves.alignment[0]), strict=True):
-        y = asking.world(setting, seed).y
-        found = laplace.learn(y, curves.answers.astype(float), np.random.default_rng(seed))
-        expected.append(found.alignment)
-        needed, _ = laplace.needed(y, curve[-1:], np.random.default_rng(seed))
-        fitted = asking.needed(curves.answers, curve, curve[-1])
-        logs.append(math.log(fitted) - math.log(needed[0]))
-    return np.array(expected), asking.geometric_mean(np.array(logs))
 
 
 @matplotlib.rc_context(figures.STYLE)
