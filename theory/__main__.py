@@ -23,6 +23,7 @@ from alignet.errors import InputError
 from alignet.runtime import command_line, files, stages
 from alignet.runtime.command_line import Parser
 from alignet.runtime.progress import progress
+from alignet.runtime.workers import end_with_parent
 from evals.pages import page
 from theory import claims
 from theory.claims import Claim
@@ -106,7 +107,7 @@ def measure(names: Sequence[str], effort: Effort, out: Path) -> list[Part]:
     """Makes the parts and writes their figures, in as many processes as there are cores."""
     workers = min(len(names), os.cpu_count() or 1)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
         begun = {
             name: pool.submit(make, name, effort, out) for name in sorted(names, key=ORDER.index)
         }

@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -35,6 +34,7 @@ from alignet.data.mapped import map_npz
 from alignet.errors import InputError
 from alignet.runtime import files
 from alignet.runtime.progress import progress
+from alignet.runtime.workers import end_with_parent
 from evals import fewshot, models
 from evals.options import FewShot, Options
 from evals.pages.fewshot_page import metric
@@ -256,7 +256,7 @@ def _workers(
 def _work(parent: Connection, tasks: Mapping[str, fewshot.Task], options: Options) -> None:
     """Answers every job with shares and notes, or with what is wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ["PJRT_NPROC"] = "1"  # threads of XLA, which reads this when it first computes
     if "JAX_PLATFORMS" not in os.environ:
         # The processes would fight for a GPU's memory.
@@ -273,11 +273,6 @@ def _work(parent: Connection, tasks: Mapping[str, fewshot.Task], options: Option
                 parent.send(_learn(tasks[job.set], job.file, options))
             except InputError as error:
                 parent.send(str(error))
-
-
-def _end_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 def _learn(
