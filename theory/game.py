@@ -4,12 +4,13 @@ Alice sees a new object; Bob asks her which of two objects that both know it is 
 answers are those of her own representation, and he is to say of every such question what his own
 would be, had he seen the object. There are two ways for the two to disagree:
 
-- `channel`: the proof's binary symmetric channel. Every answer is the one that Bob's representation
-  would give, flipped with probability ε, each time anew.
-- `geometry`: two embeddings that differ. Which answers are flipped lies in the objects: asked
-  again, Alice says the same, and what she does not see she cannot tell.
+- the proof's binary symmetric channel: every answer is the one that Bob's representation would
+  give, flipped with probability ε, each time anew;
+- two embeddings that differ: which answers are flipped lies in the objects. Asked again, Alice says
+  the same, and what she does not see she cannot tell.
 
-Here is the first; `theory.geometry` has the second. Many games are one compiled call.
+Here is the first; `theory.geometry` has the second. Many games are one compiled call, vmapped a few
+at a time.
 """
 
 import functools
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 
+from alignet.errors import InputError
 from theory import checks as door
 from theory import decoder
 from theory.decoder import Belief, Bisectors
@@ -135,6 +137,8 @@ def picked_questions(
     Raises:
       InputError: as `random_questions`.
     """
+    if rule not in (RANDOM, AMBIGUOUS, INFORMATIVE):
+        raise InputError(f"rule is {rule}; expected RANDOM, AMBIGUOUS or INFORMATIVE, 0 to 2.")
     weights = _checked(games, epsilon, n, d)
     door.at_least(blocks, 1, "blocks")
     door.at_least(block, 1, "block")
