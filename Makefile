@@ -18,7 +18,7 @@ ablations: .venv/installed
 test: .venv/tests-installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/python -m pytest -n 2 --dist=loadfile
+	.venv/bin/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
 slow: .venv/tests-installed
 	.venv/bin/python -m pytest -m slow

@@ -18,11 +18,11 @@ from theory.claims import HOLDS, REFUTED, UNDECIDED, Claim
 from theory.plots import Effort, Part
 
 SETTING = {
-    True: Setting(32, 4, 0.33, 300, 700, 2),
+    True: Setting(32, 4, 0.33, 300, 1200, 1),
     # Larger rounds than in benchmarks.active, to fit fewer times.
     False: asking.STUDY._replace(batch=300, rounds=12),
 }
-SEEDS = {True: 3, False: 8}
+SEEDS = {True: 2, False: 8}
 SHARE = 0.7  # of the answers of random asking, that active asking is to need at most
 FACTOR = 2  # within which Laplace's method is to predict answers
 
