@@ -27,6 +27,7 @@ from theory import decoder
 from theory.decoder import Belief, Bisectors
 
 RANDOM, AMBIGUOUS, INFORMATIVE = range(3)  # how Bob picks questions
+RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
 SETTLED = 0.02  # probability of an answer below which it need not be asked for
 SUREST = 1e-4  # an answer is never trusted more than this ε says
 LEAST_D = 4  # dimensions are filled up to so many, of weight 0, so that few shapes are compiled
@@ -137,7 +138,7 @@ def picked_questions(
     Raises:
       InputError: as `random_questions`.
     """
-    if rule not in (RANDOM, AMBIGUOUS, INFORMATIVE):
+    if rule not in RULES:
         raise InputError(f"rule is {rule}; expected RANDOM, AMBIGUOUS or INFORMATIVE, 0 to 2.")
     weights = _checked(games, epsilon, n, d)
     door.at_least(blocks, 1, "blocks")

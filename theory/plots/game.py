@@ -18,15 +18,14 @@ from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 from theory import channel, counting, game
 from theory.claims import ASSUMED, BOUND, HOLDS, NOT_AS_PRINTED, Claim
-from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM, Played
+from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM, RULES, Played
+from theory.geometry import BELIEF
 from theory.plots import Effort, Part
 
 N, D = 24, 3
 TARGET = 0.9
 SPENT = 6  # bits that the channel could have carried when what it has carried is measured
 BLOCK = 4  # questions picked before Bob draws his candidates anew
-BELIEF = 0.1  # ε of a Bob who believes the answers
-RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
 
 
 class Sizes(NamedTuple):

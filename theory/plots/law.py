@@ -15,10 +15,9 @@ from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 from theory import counting, game
 from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, UNDECIDED, Claim
-from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM
+from theory.game import INFORMATIVE, RANDOM, RULES
 from theory.plots import Effort, Part
 
-RULES = {RANDOM: "random", AMBIGUOUS: "ambiguous in turn", INFORMATIVE: "most informative"}
 EPSILON, N, D, TARGET = 0.1, 32, 2, 0.9  # of m new objects
 MOST = (1, 2, 4, 8, 16)  # m
 SHUFFLES = 400
