@@ -265,6 +265,7 @@ def test_the_triplet_head_is_trained_and_the_callers_weights_are_left_alone(tmp_
         assert np.abs(aligned[name]["kernel"] - params[name]["kernel"]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_how_the_network_runs_changes_no_more_than_roundings(tmp_path):
     student = students.Student("nano/8", 16, "gap")
     ways = {"plain": {}, "scan": {"scan": True, "remat": True}, "bfloat16": {"dtype": "bfloat16"}}

@@ -109,6 +109,7 @@ def test_differences_are_those_of_the_scores(runs, compared):
         assert numbers == expected
 
 
+@pytest.mark.slow
 def test_the_same_comparison_gives_the_same_bytes(runs, compared, tmp_path, capsys):
     first, said = compared
     folders = f"{runs / 'original'},{runs / 'aligned'}"

@@ -120,6 +120,7 @@ def test_the_same_command_goes_on_where_it_was(made, whole, capsys):
     assert "ud.npz: up to date, skipped" in told.err and "report.html" in told.out
 
 
+@pytest.mark.slow
 def test_a_given_transform_is_taken(made, tmp_path):
     four_way.run(configured(made, ud_file=str(made / "ud.npz")), tmp_path)
     assert not (tmp_path / "human").exists()

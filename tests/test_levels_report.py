@@ -149,6 +149,7 @@ def test_a_study_of_one_type_in_which_all_take_the_same_time_has_a_section(tmp_p
 ########################################## At full size ##########################################
 
 
+@pytest.mark.slow
 def test_a_study_of_the_published_size_gives_the_published_counts_and_scores(tmp_path):
     made = levels_case.write_study(tmp_path)
     options = Options()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evals.pages.table import cell, table
+from evals.pages.table import cell, cells, table
 from evals.statistics.intervals import Measured
 
 
@@ -18,6 +18,21 @@ def test_table_is_aligned():
         "base       0.3800 [0.3700, 0.3900]  1,000      –",
         "aligned  −0.0581 [−0.1000, 0.0200]     99  1e−05",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.5, 9.99], ["0.5000", "9.9900"]),
+        ([0.5, -12.3456], ["0.50", "−12.35"]),
+        ([Measured(9.08, 7.86, 10.84, 9), 1731.1996], ["9 [8, 11]", "1,731"]),
+        # What would be rounded to nothing keeps its digits.
+        ([0.0123, 123.4, None, float("nan"), "–"], ["0.0123", "123.4", "–", "–", "–"]),
+        ([2, 1e7], ["2", "1e+07"]),
+    ],
+)
+def test_a_column_has_the_decimals_that_fit_its_largest_number(values, texts):
+    assert cells([{"x": value} for value in values], "x") == texts
 
 
 @pytest.mark.parametrize(

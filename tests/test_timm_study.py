@@ -108,6 +108,7 @@ def test_again_is_the_same_and_learns_nothing_anew(planted, capsys):
     assert times == {path: path.stat().st_mtime_ns for path in kept.rglob("*.json")}
 
 
+@pytest.mark.slow
 def test_a_null_is_not_found(tmp_path):
     study_case.write(tmp_path, shape="none", seed=3)
     assert command.main(["run", *arguments(tmp_path)]) == 0

@@ -14,9 +14,10 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from alignet.data.embeddings import load_embeddings
 from alignet.errors import InputError
@@ -142,11 +143,12 @@ def write(out: Path, parts: Sequence[Part], judged: Sequence[Claim], settings: d
         page.Table(verdicts(judged), "The claims; each is taken up below."),
     ])]  # fmt: skip
     for part in parts:
-        blocks = [*part.about, *part.figures.values(), *part.tables]
-        blocks += [f"{one.source}: {one.verdict}. {one.found}" for one in part.claims]
+        found = page.Table(
+            [of_claim(one) for one in part.claims], "What is claimed, and what was found."
+        )
+        blocks = [*part.about, *part.figures.values(), found, *part.tables]
         sections.append(page.Section(part.heading, blocks))
-    rows = [{"what": name, "value": str(value)} for name, value in settings.items()]
-    sections.append(page.Section("Provenance", [page.Table(rows, "How these numbers were made.")]))
+    sections.append(provenance(settings))
     page.write_page(out / REPORT, "The theory of alignment and few-shot learning", sections)
     files.write_json(out / CLAIMS, settings | {"claims": [one.as_dict() for one in judged]})
 
@@ -156,11 +158,36 @@ def verdicts(judged: Sequence[Claim]) -> list[dict[str, str]]:
     return [{"where": one.source, "claim": one.statement, "verdict": one.verdict} for one in judged]
 
 
+def provenance(settings: Mapping[str, Any]) -> page.Section:
+    """With what the numbers were made, for the page."""
+    rows = [
+        {"what": "settings", "value": settings["config_hash"]},
+        {"what": "sizes", "value": "fast" if settings["fast"] else "full"},
+        {"what": "seed", "value": str(settings["seed"])},
+        {"what": "parts", "value": ", ".join(settings["parts"])},
+        {"what": "finished", "value": f"{settings['finished']}, after {settings['seconds']:g} s"},
+        *({"what": name, "value": version} for name, version in settings["versions"].items()),
+        *({"what": name, "value": digest[:16]} for name, digest in settings["inputs"].items()),
+    ]
+    caption = "What these numbers were made with; files by SHA-256."
+    return page.Section("Provenance", [page.Table(rows, caption)])
+
+
+def of_claim(one: Claim) -> dict[str, str]:
+    """The row of a claim in its own section."""
+    verdict = f"{one.verdict}: {one.assumption}" if one.verdict == claims.ASSUMED else one.verdict
+    return {"claim": f"{one.source}: {one.statement}", "verdict": verdict, "found": one.found}
+
+
 def about(options: argparse.Namespace, seconds: float) -> dict:
     """With what the run was made."""
-    settings = {"fast": options.fast, "seed": options.seed, "parts": list(options.only)}
-    if options.embedding is not None:
-        settings["embedding"] = stages.file_hash(options.embedding)
+    given = [] if options.embedding is None else [options.embedding]
+    settings = {
+        "fast": options.fast,
+        "seed": options.seed,
+        "parts": list(options.only),
+        "inputs": {path.name: stages.file_hash(path) for path in given},
+    }
     return settings | {
         "config_hash": stages.config_hash(settings),
         "seconds": round(seconds, 1),

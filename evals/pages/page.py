@@ -23,9 +23,9 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure, and a caption: what is to be seen, and what was found."""
+    """A figure, or the SVG of one, and a caption: what is to be seen, and what was found."""
 
-    figure: Figure
+    figure: Figure | str
     caption: str
 
 
@@ -59,7 +59,7 @@ def write_figures(folder: str | Path, sections: Sequence[Section]) -> None:
     Args:
       folder: for `figure_03.pdf` and `figure_03.png` (300 dpi), Figure 3 of the page; what it
         held before is gone, and there is none if there are no figures.
-      sections: of the page.
+      sections: of the page, whose figures are not yet drawn.
     """
     blocks = (block for section in sections for block in section.blocks)
     drawn = [block.figure for block in blocks if isinstance(block, Picture)]
@@ -106,14 +106,15 @@ def _table(block: Table, number: int) -> str:
         f'<th scope="col" class="{kind}">{escape(str(column))}</th>'
         for column, kind in zip(columns, kinds, strict=True)
     )
+    texts = [table.cells(block.rows, column) for column in columns]
     body = "\n".join(
         "<tr>"
         + "".join(
-            f'<td class="{kind}">{_cell(row.get(column))}</td>'
-            for column, kind in zip(columns, kinds, strict=True)
+            f'<td class="{kind}">{_cell(row.get(column), text)}</td>'
+            for column, kind, text in zip(columns, kinds, of_row, strict=True)
         )
         + "</tr>"
-        for row in block.rows
+        for row, of_row in zip(block.rows, zip(*texts, strict=True), strict=True)
     )
     return (
         f'<div class="table"><table><caption><b>Table {number}.</b> {escape(block.caption)}'
@@ -121,8 +122,8 @@ def _table(block: Table, number: int) -> str:
     )
 
 
-def _cell(value: Any) -> str:
-    text = escape(table.cell(value))
+def _cell(value: Any, text: str) -> str:
+    text = escape(text)
     if isinstance(value, Measured) and "[" in text:
         point, interval = text.split(" ", 1)
         return f'{point} <span class="interval">{interval}</span>'
@@ -131,7 +132,8 @@ def _cell(value: Any) -> str:
 
 def _picture(block: Picture, number: int) -> str:
     # As images, not inline elements: the ids inside two SVGs cannot then collide.
-    data = base64.b64encode(figures.svg(block.figure).encode()).decode()
+    svg = block.figure if isinstance(block.figure, str) else figures.svg(block.figure)
+    data = base64.b64encode(svg.encode()).decode()
     caption = escape(block.caption)
     return (
         f'<figure><div class="picture"><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
@@ -187,6 +189,7 @@ caption, figcaption { color: var(--soft); font-size: .82rem; line-height: 1.45; 
 caption { padding-bottom: .5rem; max-width: 100cqi; break-after: avoid; }
 caption b, figcaption b { color: var(--ink); }
 thead th { border-bottom: 1.5px solid var(--ink); vertical-align: bottom; }
+td { vertical-align: top; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 tbody { border-bottom: 1.5px solid var(--ink); }
 th, td { padding: .35rem .6rem; }
@@ -196,8 +199,9 @@ th:last-child, td:last-child { padding-right: 0; }
 /* Names wrap, but not at every hyphen. */
 td.text:first-child { min-width: 6.5rem; }
 p, h1, h2, caption, figcaption, td.text { overflow-wrap: anywhere; }
-td.text { min-width: 5em; }
-.number { text-align: right; white-space: nowrap; }
+td.text { min-width: 7em; }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
 .interval { color: var(--soft); font-size: .9em; }
 figure { margin: 2rem 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto .6rem; background: #fff;

@@ -7,7 +7,7 @@ import numpy as np
 
 from evals.statistics.intervals import Measured
 
-DIGITS = 4
+DIGITS = 4  # of a number's decimals; of 10 and more, of all its digits
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> str:
@@ -22,9 +22,9 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = 
       Lines without a newline at the end; text is aligned left and numbers right.
     """
     columns = columns or column_names(rows)
-    cells = [[cell(row.get(column)) for column in columns] for row in rows]
+    texts = [cells(rows, column) for column in columns]
     numeric = [is_numeric(rows, column) for column in columns]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = [max(map(len, [head, *below])) for head, below in zip(columns, texts, strict=True)]
 
     def line(texts: Sequence[str]) -> str:
         padded = (
@@ -34,7 +34,7 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = 
         return "  ".join(padded).rstrip()
 
     rule = "  ".join("─" * width for width in widths)
-    return "\n".join([line(columns), rule, *map(line, cells)])
+    return "\n".join([line(columns), rule, *map(line, zip(*texts, strict=True))])
 
 
 def column_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -47,10 +47,28 @@ def is_numeric(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
     return not any(isinstance(row.get(column), str) for row in rows)
 
 
-def cell(value: Any) -> str:
-    """A cell's text: four decimals, thousands separated, a dash for what is not defined.
+def cells(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """The texts of a column; its numbers have as many decimals as fit the largest of them.
 
-    >>> cell(Measured(0.64545, 0.643, 0.6479, 146168))
+    >>> cells([{"answers": 9.08234}, {"answers": 457.8889}], "answers")
+    ['9.1', '457.9']
+    """
+    values = [row.get(column) for row in rows]
+    points = [value.value if isinstance(value, Measured) else value for value in values]
+    sizes = [abs(float(one)) for one in points if isinstance(one, (float, np.floating))]
+    decimals = _decimals(max((one for one in sizes if np.isfinite(one)), default=0.0))
+    return [cell(value, decimals) for value in values]
+
+
+def _decimals(size: float) -> int:
+    before = len(str(int(size)))
+    return DIGITS if before == 1 else max(DIGITS - before, 0)
+
+
+def cell(value: Any, decimals: int = DIGITS) -> str:
+    """A cell's text: thousands separated, a dash for what is not defined.
+
+    >>> cell(Measured(0.64548, 0.643, 0.6479, 146168))
     '0.6455 [0.6430, 0.6479]'
     >>> cell(146168)
     '146,168'
@@ -62,14 +80,15 @@ def cell(value: Any) -> str:
             return "–"
         if not np.isfinite(value.low):
             counted = value.value > 1 and float(value.value).is_integer()
-            return f"{value.value:,.0f}" if counted else number(value.value)
-        return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+            return f"{value.value:,.0f}" if counted else number(value.value, decimals)
+        point, low, high = (number(one, decimals) for one in value[:3])
+        return f"{point} [{low}, {high}]"
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
-        return number(float(value))
+        return number(float(value), decimals)
     return str(value)
 
 
@@ -79,10 +98,10 @@ def shortened(name: str, longest: int = 26) -> str:
     return name if len(name) <= longest else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def number(value: float) -> str:
-    """Four decimals with a true minus sign; four significant digits where those do not fit."""
+def number(value: float, decimals: int = DIGITS) -> str:
+    """With a true minus sign; three significant digits where the decimals do not fit."""
     if not np.isfinite(value):
         return "–"
-    small = 0 < abs(value) < 0.5 * 10**-DIGITS
-    text = f"{value:.3g}" if small or abs(value) >= 1e5 else f"{value:.{DIGITS}f}"
+    small = 0 < abs(value) < 0.5 * 10**-decimals
+    text = f"{value:.3g}" if small or abs(value) >= 1e5 else f"{value:,.{decimals}f}"
     return text.replace("-", "−")

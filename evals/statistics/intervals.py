@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float, Num
 
 LEVEL = 0.95
@@ -42,6 +41,8 @@ def proportion(successes: int | np.integer, n: int | np.integer) -> Measured:
       successes: how many of the n.
       n: number of independent answers, at least 1.
     """
+    import scipy.stats  # half a second that only proportions need
+
     low, high = scipy.stats.binom.ppf(TAILS, n, successes / n) / n
     return Measured(float(successes / n), float(low), float(high), int(n))
 

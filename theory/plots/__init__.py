@@ -46,7 +46,11 @@ class Part(NamedTuple):
 
 
 def make(name: str, effort: Effort, out: Path) -> Part:
-    """Makes the part of the file of that name, and writes its figures; for a process of its own."""
+    """Makes the part of the file of that name, and writes its figures; for a process of its own.
+
+    Returns:
+      The part, its figures drawn as SVG.
+    """
     _alone()
     part = importlib.import_module(f"theory.plots.{name}").part(effort)
     for file, picture in part.figures.items():
@@ -54,7 +58,11 @@ def make(name: str, effort: Effort, out: Path) -> Part:
             figures.save(picture.figure, out / f"{file}.{kind}")
             # Where everything stands is then known, and takes half of the time to find.
             picture.figure.set_layout_engine("none")
-    return part
+    drawn = {
+        file: picture._replace(figure=figures.svg(picture.figure))
+        for file, picture in part.figures.items()
+    }
+    return part._replace(figures=drawn)
 
 
 def _alone() -> None:

@@ -46,23 +46,24 @@ def part(effort: Effort) -> Part:
         [
             f"Simulated people share an embedding of {setting.objects} objects in {setting.dims} "
             "sparse, non-negative dimensions and answer odd-one-out questions by the softmax of "
-            f"its dot products, {setting.noise:.0%} of them otherwise than most would, as people "
-            "do about THINGS. VICE is fitted after each round of questions. These are drawn at "
-            "random, or by how many bits their answers are expected to say about the embedding "
-            "under VICE’s posterior (BALD; Houlsby et al. 2011).",
-            f"After {last:,} answers random asking has come {ends[0]:.1%} of the way from chance "
-            f"to the ceiling on held-out questions, active asking {ends[1]:.1%}. Active asking had "
-            f"what random asking has in the end with {_text(accurate)} times its answers; for the "
-            f"same triplet alignment with the truth, 1 − D_R, it needed {_text(aligned)} times as "
-            "many. How many answers an experiment needs: python -m theory.plan.",
+            f"its dot products, {100 * setting.noise:.0f} % of them otherwise than most would, "
+            "as people do about THINGS. VICE is fitted after each round of questions. These are "
+            "drawn at random, or by how many bits their answers are expected to say about the "
+            "embedding under VICE’s posterior (BALD; Houlsby et al. 2011).",
+            f"After {last:,} answers random asking has come {100 * ends[0]:.1f} % of the way "
+            "from chance to the ceiling on held-out questions, active asking "
+            f"{100 * ends[1]:.1f} %. Active asking had what random asking has in the end with "
+            f"{_text(accurate)} times its answers; for the same triplet alignment with the "
+            f"truth, 1 − D_R, it needed {_text(aligned)} times as many. How many answers an "
+            "experiment needs: python -m theory.plan.",
         ],
         {"asking": Picture(_draw(curves, expected), _caption(setting, n_seeds))},
         [],
         [
             Claim(
                 "ours",
-                f"Asking actively takes at most {SHARE:.0%} of the answers that random asking "
-                "takes for the same accuracy on held-out questions.",
+                f"Asking actively takes at most {100 * SHARE:.0f} % of the answers that random "
+                "asking takes for the same accuracy on held-out questions.",
                 _verdict(accurate),
                 f"{_text(accurate)} of them, for the accuracy that random asking has after "
                 f"{last:,} answers ({n_seeds} populations){_doubt(accurate)}.",
@@ -70,8 +71,8 @@ def part(effort: Effort) -> Part:
             ),
             Claim(
                 "ours",
-                f"Asking actively takes at most {SHARE:.0%} of the answers that random asking "
-                "takes for the same alignment 1 − D_R with the truth.",
+                f"Asking actively takes at most {100 * SHARE:.0f} % of the answers that random "
+                "asking takes for the same alignment 1 − D_R with the truth.",
                 _verdict(aligned),
                 f"{_text(aligned)} of them, for the alignment that random asking has after "
                 f"{last:,} answers ({n_seeds} populations){_doubt(aligned)}.",
@@ -142,7 +143,9 @@ def _text(measured: Measured) -> str:
 
 def _doubt(measured: Measured) -> str:
     return (
-        "" if measured.high <= SHARE else f"; that more than {SHARE:.0%} is needed is not ruled out"
+        ""
+        if measured.high <= SHARE
+        else f"; that more than {100 * SHARE:.0f} % is needed is not ruled out"
     )
 
 

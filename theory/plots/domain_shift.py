@@ -80,7 +80,8 @@ def part(effort: Effort) -> Part:
         ],
         {"domain_shift": Picture(_draw(independent, rows), _caption(effort.fast, missed))},
         [
-            Table([row for of_kept in rows.values() for row in of_kept if row["ε"] > 0],
+            Table([row | {"kept": f"{row['kept']:g}"}
+                   for of_kept in rows.values() for row in of_kept if row["ε"] > 0],
                   "Embeddings: σ_B, by independence and as found, and the correlation r of being "
                   "wrong before with being wrong after (mean, 95 % interval)."),
         ],

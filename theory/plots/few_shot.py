@@ -67,8 +67,9 @@ def part(effort: Effort) -> Part:
         [
             Table(
                 rows,
-                "Is few-shot accuracy U-shaped in alignment? Two-lines tests over students mixed "
-                "with noise: slopes of accuracy left and right of the break, with 95 % intervals.",
+                f"Is few-shot accuracy U-shaped in alignment? Two-lines tests over {sizes.dials} "
+                "students mixed with noise: slopes of accuracy left and right of the break, with "
+                "95 % intervals.",
             )
         ],
         _claims(taught, shapes),
@@ -111,7 +112,7 @@ def _shapes(taught: dict) -> tuple[list[dict], dict]:
                 lines = u_shape.two_lines(x, y)
                 shapes[name, rule, learner] = lines.shape
                 rows.append(
-                    {"teacher": name, "rule": rule, "learner": learner, "n": lines.n}
+                    {"teacher": shortened(name), "learner": f"{rule}; {learner}"}
                     | {"left": lines.left.slope, "right": lines.right.slope}
                     | {"break": lines.break_at, "shape": lines.shape}
                 )

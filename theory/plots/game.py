@@ -174,7 +174,7 @@ def _claims(
 
 def _table(needed: Mapping, believing: Mapping) -> Table:
     rows = [
-        {"ε": e, "C(ε), bits": float(channel.capacity(e))}
+        {"ε": f"{e:g}"}
         | {name: _finite(needed.get((rule, e))) for rule, name in RULES.items()}
         | {"random, believing": _finite(believing[e])}
         for e in believing

@@ -77,15 +77,25 @@ def part(effort: Effort) -> Part:
         ],
         {"geometry": Picture(_draw(met, channel, sizes), _caption(sizes, asked))},
         [
-            Table(
-                [{"way": WAYS[way], "dial": dial} | row for (way, dial), row in rows.items()],
-                f"Means over {sizes.games} games, with 95 % intervals: misalignment; answers to "
-                f"be {TARGET:.0%} right, with embeddings and through a channel of the same ε, "
-                "and their ratio; accuracy when all questions are answered.",
-            )
+            _table(
+                rows,
+                ("embeddings, answers", "channel, answers", "ratio"),
+                f"Answers to be {100 * TARGET:.0f} % right, by Alice’s embedding and through a "
+                f"channel of the same ε; means over {sizes.games} games, with 95 % intervals.",
+            ),
+            _table(
+                rows,
+                ("embeddings, all questions", "channel, all questions"),
+                f"Accuracy after {asked} answers, which are all questions; likewise.",
+            ),
         ],
         _claims(met, rows),
     )
+
+
+def _table(rows: Mapping[tuple[int, float], dict], columns: Sequence[str], caption: str) -> Table:
+    kinds = [{"way, dial": f"{WAYS[way]}, {dial:g}"} | row for (way, dial), row in rows.items()]
+    return Table(kinds, caption, ["way, dial", "ε", *columns])
 
 
 def _compared(
@@ -158,7 +168,8 @@ def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
             "asking again help: with all questions answered Bob is right on "
             f"{ceiling[MIDDLE].value:.2f} where the channel would bring him to "
             f"{rows[NOISE, MIDDLE]['channel, all questions'].value:.2f}. Answers needed to be "
-            f"{TARGET:.0%} right are {min(ratios):.2f} to {max(ratios):.2f} times the channel’s.",
+            f"{100 * TARGET:.0f} % right are {min(ratios):.2f} to {max(ratios):.2f} times the "
+            "channel’s.",
             {
                 "flips by tenth of the margin": flips,
                 "answers, embeddings / channel": ratios,

@@ -29,19 +29,22 @@ def part(effort: Effort) -> Part:
             "the odd one out. All of these say triplets, so that alignment is defined for them; "
             "here teacher and student see alike, and it is counted what an answer is worth. "
             "Her decisions are noisy by Luce’s rule; of triplets she answers "
-            + ", ".join(f"{measured.as_without(x, c, tau):.0%} right at {at(tau)}" for tau in found)
+            + ", ".join(
+                f"{100 * measured.as_without(x, c, tau):.0f} % right at {at(tau)}" for tau in found
+            )
             + ".",
             "Triplets are not bits. Of those that one answer says, some can be guessed from the "
             "others: a label of K classes says K − 1, but at most log₂ K bits. Nor do bits add up: "
             "what the tenth says, nine have said in part, and some bits of a rating tell "
             "distances, which no question about order asks for. Before any answer a student who "
-            f"knows how objects are spread has {prior:.0%} of the questions right.",
-            f"One label without noise over fixed classes leads to {fixed['label'][few].value:.0%} "
-            f"({few} classes) to {fixed['label'][many].value:.0%} ({many}), and no repetition to "
-            "more: labels alone say nothing of where in its class an object is.",
+            f"knows how objects are spread has {100 * prior:.0f} % of the questions right.",
+            "One label without noise over fixed classes leads to "
+            f"{100 * fixed['label'][few].value:.0f} % ({few} classes) to "
+            f"{100 * fixed['label'][many].value:.0f} % ({many}), and no repetition to more: "
+            "labels alone say nothing of where in its class an object is.",
         ],
         {"labels": Picture(labels_figure.draw(found, fixed, prior), labels_figure.caption(effort))},
-        [_table(found)],
+        _tables(found),
         [_signals(x, c, found, effort), _one_bit(found), _bounds(found), _ceiling(fixed)],
     )
 
@@ -70,11 +73,11 @@ def _signals(x: np.ndarray, c: np.ndarray, found: Found, effort: Effort) -> Clai
         "number of required labels.",
         (HOLDS if counted else ASSUMED) if converted else NOT_AS_PRINTED,
         f"{'All' if converted else 'Not all'} triplets that noise-free answers say are so. Until "
-        f"{TARGET:.0%} of the questions about an object are answered right, a label of 4 classes, "
-        f"which says 3, takes the place of {in_words['label, K = 4']} triplet answers at "
-        f"{', '.join(map(at, found))}; a ranking of 4, which says 6, of "
-        f"{in_words['ranking, K = 4']}. Predicted by the triplets that they say, costs are off by "
-        f"a factor of up to {measured.off(found, measured.by_triplets):.1f}; by the bits of a "
+        f"{100 * TARGET:.0f} % of the questions about an object are answered right, a label of 4 "
+        f"classes, which says 3, takes the place of {in_words['label, K = 4']} triplet answers "
+        f"at {', '.join(map(at, found))}; a ranking of 4, which says 6, of "
+        f"{in_words['ranking, K = 4']}. Predicted by the triplets that they say, costs are off "
+        f"by a factor of up to {measured.off(found, measured.by_triplets):.1f}; by the bits of a "
         f"first answer, of up to {measured.off(found, measured.by_bits):.1f}.",
         {
             "said triplets that are so": so,
@@ -85,8 +88,8 @@ def _signals(x: np.ndarray, c: np.ndarray, found: Found, effort: Effort) -> Clai
         },
         ""
         if counted
-        else "each label is over fresh classes, and how many triplet answers it takes the place "
-        "of is measured, not counted",
+        else "Each label is over fresh classes, and how many triplet answers it takes the place "
+        "of is measured, not counted.",
     )
 
 
@@ -132,8 +135,9 @@ def _bounds(found: Found) -> Claim:
         "one of the same classes, and several answers never more than the sum of what each would "
         "have said first.",
         HOLDS if within and ordered and added else NOT_AS_PRINTED,
-        f"By the time that {TARGET:.0%} of the questions are answered right, answers have said "
-        f"{min(shares):.0%} to {max(shares):.0%} of that sum: they repeat each other.",
+        f"By the time that {100 * TARGET:.0f} % of the questions are answered right, answers "
+        f"have said {100 * min(shares):.0f} % to {100 * max(shares):.0f} % of that sum: they "
+        "repeat each other.",
         {
             "bits of a first answer": {
                 at(tau): {name: one.mean for name, one in of.items()} for tau, of in found.items()
@@ -161,29 +165,36 @@ def _ceiling(fixed: Fixed) -> Claim:
     )
 
 
-def _table(found: Found) -> Table:
-    rows = []
+def _tables(found: Found) -> list[Table]:
+    says, takes = [], []
     for tau, of in found.items():
         by_triplets, by_bits = measured.by_triplets(of), measured.by_bits(of)
         for name, one in of.items():
             triplets = KINDS[name].triplets
-            rows.append({
-                "noise": at(tau),
-                "answer": name,
+            kind = {"noise": at(tau), "answer": name}
+            says.append(kind | {
                 "triplets": triplets or None,
                 "bits at most": math.log2(KINDS[name].outcomes),
                 "bits": one.mean,
                 "bits a triplet": one.mean.value / triplets if triplets else None,
+            })  # fmt: skip
+            takes.append(kind | {
                 "answers": one.cost,
                 "by triplets": by_triplets[name].value if name in by_triplets else None,
                 "by bits": by_bits[name].value if name in by_bits else None,
                 "bits gained": one.gained,
             })  # fmt: skip
-    return Table(
-        rows,
-        "What an answer says, in triplets and in bits (of the first, on average over random "
-        f"questions); how many answers it takes until {TARGET:.0%} of all questions about a new "
-        "object are answered right, with bootstrap intervals over new objects; how many were "
-        "predicted from those of triplets, by the number of triplets or the bits of each; and the "
-        "bits known of the object’s place by then.",
-    )
+    return [
+        Table(
+            says,
+            "What the first answer says, in triplets and in bits, on average over random "
+            "questions, with 95 % intervals.",
+        ),
+        Table(
+            takes,
+            f"How many answers it takes until {100 * TARGET:.0f} % of all questions about a new "
+            "object are answered right, with bootstrap intervals over new objects; how many "
+            "were predicted from those of triplets, by the number of triplets or the bits of "
+            "each; and the bits known of the object’s place by then.",
+        ),
+    ]

@@ -101,7 +101,7 @@ def _draw_costs(axes: Axes, found: Found) -> None:
     axes.plot(ends, ends, **figures.DASHED)
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     axes.set(xlabel="answers predicted from those of triplets", ylabel="answers needed")
-    axes.set_title(f"Answers until {TARGET:.0%} are right")
+    axes.set_title(f"Answers until {100 * TARGET:.0f} % are right")
     ticks = [1, 4, 16, 64]
     axes.set_xticks(ticks, map(str, ticks))
     axes.set_yticks(ticks, map(str, ticks))
@@ -141,11 +141,11 @@ def caption(effort: Effort) -> str:
         f"Top left: bits that the first answer of each kind says of a new object c among {N} in "
         f"{D} dimensions, mean over random questions with 95 % intervals; the most that it could "
         "say (rings), and how many triplets it says (crosses). Top right: share of all "
-        f"{N * (N - 1) // 2} questions about c answered right after random questions of one kind, "
-        f"mean over {OBJECTS[effort.fast]} new objects with 95 % intervals. Bottom left: answers "
-        f"until {TARGET:.0%} are right, at {', '.join(map(at, TAUS[effort.fast]))}, against how "
-        "many were predicted from those of triplets, by the number of triplets that an answer says "
-        "(hollow) or by its bits (filled); forms as above. Bottom right: the same share where "
-        f"classes stay the same, over {SETS[effort.fast]} sets of classes. All intervals are of "
-        f"the same {N} objects."
+        f"{N * (N - 1) // 2} questions about c answered right after random questions of one "
+        f"kind, mean over {OBJECTS[effort.fast]} new objects with 95 % intervals. Bottom left: "
+        f"answers until {100 * TARGET:.0f} % are right, at "
+        f"{', '.join(map(at, TAUS[effort.fast]))}, against how many were predicted from those of "
+        "triplets, by the number of triplets that an answer says (hollow) or by its bits "
+        "(filled); forms as above. Bottom right: the same share where classes stay the same, "
+        f"over {SETS[effort.fast]} sets of classes. All intervals are of the same {N} objects."
     )

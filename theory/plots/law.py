@@ -246,6 +246,6 @@ def _caption(sizes: Sizes) -> str:
         "Left and middle: answers without noise until Bob has the order of n objects around a "
         f"new one but for a share of 1/n of the questions; {sizes.games} games a point, 95 % "
         "intervals over games; the axis of n is logarithmic. Right: answers until m new objects "
-        f"are known (n = {N}, d = {D}, ε = {EPSILON}, {TARGET:.0%} right), if each is asked "
-        "about until it is, or all equally often until the last is."
+        f"are known (n = {N}, d = {D}, ε = {EPSILON}, {100 * TARGET:.0f} % right), if each is "
+        "asked about until it is, or all equally often until the last is."
     )
