@@ -42,7 +42,7 @@ def slope(
     units: Float[np.ndarray, " k"],
     *,
     seed: int = 0,
-) -> tuple[Measured, float]:
+) -> Measured:
     """How the answers needed grow with x: the slope of a straight line.
 
     Args:
@@ -53,8 +53,7 @@ def slope(
       seed: of the resampling of games.
 
     Returns:
-      Units of answers per unit of x, with a bootstrap interval over games, and the share of the
-      variance of the answers needed that the line explains. Both are NaN if a target is not
+      Units of answers per unit of x, with a bootstrap interval over games; NaN if a target is not
       reached.
     """
     rng = np.random.default_rng(seed)
@@ -62,11 +61,11 @@ def slope(
     answers = np.array([_needed(of_kind, checks, target, rng) for of_kind, target in kinds])
     answers /= units[:, None]
     if not np.isfinite(answers[:, 0]).all():
-        return Measured(math.nan, math.nan, math.nan, len(x)), math.nan
-    samples = answers[:, 1:][:, np.isfinite(answers[:, 1:]).all(axis=0)]
-    slopes = np.array([_line(x, column)[0] for column in samples.T])
-    value, explained = _line(x, answers[:, 0])
-    return intervals.percentile(value, slopes, len(x)), explained
+        return Measured(math.nan, math.nan, math.nan, len(x))
+    reached = answers[:, np.isfinite(answers).all(axis=0)]
+    centred = x - x.mean()
+    value, *slopes = centred @ reached / (centred @ centred)
+    return intervals.percentile(float(value), np.array(slopes), len(x))
 
 
 def _needed(
@@ -79,13 +78,6 @@ def _needed(
     games = len(accuracy)
     draws = rng.multinomial(games, np.full(games, 1 / games), size=RESAMPLES) / games
     return _crossing(np.vstack([accuracy.mean(axis=0), draws @ accuracy]), checks, target)
-
-
-def _line(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> tuple[float, float]:
-    centred = x - x.mean()
-    b = float(centred @ y / (centred @ centred))
-    residual = y - y.mean() - b * centred
-    return b, 1 - float(residual @ residual / ((y - y.mean()) @ (y - y.mean())))
 
 
 def _crossing(

@@ -15,7 +15,7 @@ from evals.pages.table import cell
 from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 from theory import adversarial, domain_shift
-from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, Claim
+from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, REFUTED, Claim
 from theory.domain_shift import expected_sensitivity
 from theory.plots import Effort, Part
 from theory.plots.adversarial import mixed, pairs, points
@@ -101,7 +101,7 @@ def part(effort: Effort) -> Part:
                 "ours, for Corollary A.2",
                 "If σ_A = 0, then σ_B = 2 ε (1 − ε), so that |½ − ε₁| < |½ − ε₂| makes "
                 "σ_B1 > σ_B2.",
-                NOT_AS_PRINTED if missed > LIKELY else ASSUMED if dependent else HOLDS,
+                REFUTED if missed > LIKELY else ASSUMED if dependent else HOLDS,
                 "Of independent answers σ_B is "
                 + ", ".join(f"{one.value:.3f} at {name}" for name, one in given.items())
                 + f"; with σ_A > 0 too, {missed} of {len(SIGMA_A) * len(EPSILON)} intervals miss "

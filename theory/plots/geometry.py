@@ -16,7 +16,7 @@ from evals.pages.page import Picture, Table
 from evals.statistics import intervals
 from evals.statistics.intervals import Measured
 from theory import counting, game, geometry
-from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, UNDECIDED, Claim
+from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, REFUTED, UNDECIDED, Claim
 from theory.geometry import BELIEVED, EACH, FLIPS, KNOWN, NOISE, SCALING, SHARED, Met
 from theory.plots import Effort, Part
 
@@ -205,9 +205,7 @@ def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
         Claim(
             "ours",
             "A rotation of the whole space changes no answer.",
-            HOLDS
-            if all(float(met[way, 0.0].epsilon.max()) < 0.01 for way in WAYS)
-            else NOT_AS_PRINTED,
+            HOLDS if all(float(met[way, 0.0].epsilon.max()) < 0.01 for way in WAYS) else REFUTED,
             "Alice’s space is rotated against Bob’s in all games; at dial 0 the largest ε of "
             f"any is {max(float(met[way, 0.0].epsilon.max()) for way in WAYS):g} (of rounding).",
             {"ε at dial 0": {WAYS[way]: float(met[way, 0.0].epsilon.max()) for way in WAYS}},

@@ -6,7 +6,7 @@ import numpy as np
 
 from evals.pages.page import Picture, Table
 from evals.statistics import intervals
-from theory.claims import ASSUMED, BOUND, HOLDS, NOT_AS_PRINTED, Claim
+from theory.claims import ASSUMED, BOUND, HOLDS, NOT_AS_PRINTED, REFUTED, Claim
 from theory.plots import Effort, Part, labels_figure
 from theory.plots import labels_measured as measured
 from theory.plots.labels_measured import KINDS, REPEATED, SHOWN, TARGET, Fixed, Found, at
@@ -134,7 +134,7 @@ def _bounds(found: Found) -> Claim:
         "No answer says more bits than log₂ of its outcomes, a soft label never less than a hard "
         "one of the same classes, and several answers never more than the sum of what each would "
         "have said first.",
-        HOLDS if within and ordered and added else NOT_AS_PRINTED,
+        HOLDS if within and ordered and added else REFUTED,
         f"By the time that {100 * TARGET:.0f} % of the questions are answered right, answers "
         f"have said {100 * min(shares):.0f} % to {100 * max(shares):.0f} % of that sum: they "
         "repeat each other.",
@@ -155,7 +155,7 @@ def _ceiling(fixed: Fixed) -> Claim:
         "ours",
         "Where the classes stay the same, a label without noise can be given once only: its "
         "repetition says nothing, and where in its class an object is stays open.",
-        HOLDS if same and short else NOT_AS_PRINTED,
+        HOLDS if same and short else REFUTED,
         f"Given {REPEATED} times, it leads where it led at once: to an alignment of "
         f"{fixed['label'][few].value:.3f} with {few} classes and {fixed['label'][many].value:.3f} "
         f"with {many}. Noise lifts this ceiling, as how often each class is named says how near it "

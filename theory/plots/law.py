@@ -100,9 +100,7 @@ def _grown(rule: int, sizes: Sizes, seed: int) -> Grown:
             targets.append(1 - 1 / n)
             units.append(d)
             needed[n, d] = counting.answers_to_reach(curves[-1], at, targets[-1], seed=seed)
-    slope, _ = counting.slope(
-        np.array(x), curves, at, targets, np.array(units, np.float64), seed=seed
-    )
+    slope = counting.slope(np.array(x), curves, at, targets, np.array(units, np.float64), seed=seed)
     powers = [
         np.polyfit(np.log(sizes.n), np.log([needed[n, d].value for n in sizes.n]), 1)[0]
         for d in sizes.d
