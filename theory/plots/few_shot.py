@@ -49,7 +49,7 @@ def part(effort: Effort) -> Part:
     if effort.embedding is not None:
         teachers[effort.embedding.name] = _real(effort.embedding, rng)
     taught = {name: _taught(teacher, sizes, rng, effort.seed) for name, teacher in teachers.items()}
-    rows, shapes = _shapes(taught)
+    tested, shapes = _shapes(taught)
     return Part(
         "Learning from few examples",
         [
@@ -67,10 +67,11 @@ def part(effort: Effort) -> Part:
         [
             Table(
                 rows,
-                f"Is few-shot accuracy U-shaped in alignment? Two-lines tests over {sizes.dials} "
-                "students mixed with noise: slopes of accuracy left and right of the break, with "
-                "95 % intervals.",
+                f"{name}: is few-shot accuracy U-shaped in alignment? Two-lines tests over "
+                f"{sizes.dials} students mixed with noise: slopes of accuracy left and right of "
+                "the break, with 95 % intervals.",
             )
+            for name, rows in tested.items()
         ],
         _claims(taught, shapes),
     )
@@ -102,8 +103,8 @@ def _taught(
     }
 
 
-def _shapes(taught: dict) -> tuple[list[dict], dict]:
-    rows, shapes = [], {}
+def _shapes(taught: dict) -> tuple[dict[str, list[dict]], dict]:
+    tested, shapes = {}, {}
     for name, by_kind in taught.items():
         x = np.array([one.alignment for one in by_kind[MIXED]])
         for rule in few_shot.RULES:
@@ -111,12 +112,12 @@ def _shapes(taught: dict) -> tuple[list[dict], dict]:
                 y = np.array([one.accuracy[rule, learner].value for one in by_kind[MIXED]])
                 lines = u_shape.two_lines(x, y)
                 shapes[name, rule, learner] = lines.shape
-                rows.append(
-                    {"teacher": shortened(name), "learner": f"{rule}; {learner}"}
+                tested.setdefault(name, []).append(
+                    {"learner": f"{rule}; {learner}"}
                     | {"left": lines.left.slope, "right": lines.right.slope}
                     | {"break": lines.break_at, "shape": lines.shape}
                 )
-    return rows, shapes
+    return tested, shapes
 
 
 def _claims(taught: dict, shapes: dict) -> list[Claim]:
