@@ -296,6 +296,17 @@ def test_page_needs_nothing_from_outside():
     assert {a["id"] for tag, a in reader.tags if tag == "section"} >= {"s0", "s2", "s3"}
 
 
+def test_percent_signs_stay_with_their_numbers():
+    html = page("5 %", [Section("6 %", ["7 %, 8%", Table([{"9 %": "10 %"}], "11 %")])])
+    assert " %" not in html and all(f"{n}\u00a0%" in html for n in (5, 6, 7, 9, 10, 11))
+
+
+def test_a_figure_may_be_drawn_before():
+    drawn = figures.svg(FIGURE)
+    first, second = (page("a", [Section("", [Picture(one, "b")])]) for one in (FIGURE, drawn))
+    assert first == second
+
+
 def test_page_aligns_numbers_and_counts_figures():
     html = evil_page()
     assert '<td class="number">0.3000 <span class="interval">[0.0000, 0.6000]</span></td>' in html

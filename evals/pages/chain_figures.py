@@ -136,7 +136,7 @@ def elbow_curve(
     """
     restarts = np.atleast_2d(inertia)
     best, worst = restarts.min(axis=0), restarts.max(axis=0)
-    figure = Figure(figsize=(4.0, 2.7), layout="constrained")
+    figure = Figure(figsize=(4.0, 3.1), layout="constrained")
     axes = figure.subplots()
     label = f"best of {len(restarts)} restarts; bars: up to the worst"
     style = {"fmt": "o-", "color": BLUE, "label": label if len(restarts) > 1 else None} | CAPPED
@@ -147,7 +147,7 @@ def elbow_curve(
     axes.set(title=title)
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

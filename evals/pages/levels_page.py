@@ -243,7 +243,7 @@ def _persons(answers: Mapping[str, Answers], kinds: Sequence[str]) -> list[dict[
                 mean = found.find(kind, f"{metric}, mean over people")
                 sd = found.find(kind, f"{metric}, SD beyond chance")
                 known = mean is not None and sd is not None
-                text = f"{mean.value:z.2f}\u00a0±\u00a0{sd.value:.2f}" if known else "–"
+                text = f"{mean.value:z.2f} ±\u00a0{sd.value:.2f}" if known else "–"
                 row[f"{what}, {kind}"] = text.replace("-", "−")
         rows.append(row)
     return rows

@@ -1,9 +1,9 @@
 """A report as one HTML file that needs nothing else: no scripts, no fonts, no network."""
 
 import base64
+import html
 import shutil
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,31 +79,36 @@ def page(title: str, sections: Sequence[Section]) -> str:
     for index, section in enumerate(sections):
         parts.append(f'<section id="s{index}">')
         if section.heading:
-            parts.append(f"<h2>{escape(section.heading)}</h2>")
+            parts.append(f"<h2>{_text(section.heading)}</h2>")
         for block in section.blocks:
             if isinstance(block, str):
-                parts.append(f"<p>{escape(block)}</p>")
+                parts.append(f"<p>{_text(block)}</p>")
                 continue
             numbers[type(block)] += 1
             render = _table if isinstance(block, Table) else _picture
             parts.append(render(block, numbers[type(block)]))
         parts.append("</section>")
     links = [
-        f'<li><a href="#s{index}">{escape(section.heading)}</a></li>'
+        f'<li><a href="#s{index}">{_text(section.heading)}</a></li>'
         for index, section in enumerate(sections)
         if section.heading
     ]
     contents = f"<nav><ul>{''.join(links)}</ul></nav>" if len(links) > 2 else ""
     return TEMPLATE.format(
-        title=escape(title), style=STYLE, contents=contents, body="\n".join(parts)
+        title=_text(title), style=STYLE, contents=contents, body="\n".join(parts)
     )
+
+
+def _text(text: str) -> str:
+    """Escaped; a percent sign stays with its number."""
+    return html.escape(text).replace(" %", "\u00a0%")
 
 
 def _table(block: Table, number: int) -> str:
     columns = block.columns or table.column_names(block.rows)
     kinds = ["number" if table.is_numeric(block.rows, column) else "text" for column in columns]
     head = "".join(
-        f'<th scope="col" class="{kind}">{escape(str(column))}</th>'
+        f'<th scope="col" class="{kind}">{_text(str(column))}</th>'
         for column, kind in zip(columns, kinds, strict=True)
     )
     texts = [table.cells(block.rows, column) for column in columns]
@@ -117,13 +122,13 @@ def _table(block: Table, number: int) -> str:
         for row, of_row in zip(block.rows, zip(*texts, strict=True), strict=True)
     )
     return (
-        f'<div class="table"><table><caption><b>Table {number}.</b> {escape(block.caption)}'
+        f'<div class="table"><table><caption><b>Table {number}.</b> {_text(block.caption)}'
         f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _cell(value: Any, text: str) -> str:
-    text = escape(text)
+    text = _text(text)
     if isinstance(value, Measured) and "[" in text:
         point, interval = text.split(" ", 1)
         return f'{point} <span class="interval">{interval}</span>'
@@ -134,7 +139,7 @@ def _picture(block: Picture, number: int) -> str:
     # As images, not inline elements: the ids inside two SVGs cannot then collide.
     svg = block.figure if isinstance(block.figure, str) else figures.svg(block.figure)
     data = base64.b64encode(svg.encode()).decode()
-    caption = escape(block.caption)
+    caption = _text(block.caption)
     return (
         f'<figure><div class="picture"><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
         f"</div><figcaption><b>Figure {number}.</b> {caption}</figcaption></figure>"
