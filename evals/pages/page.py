@@ -204,7 +204,7 @@ th:last-child, td:last-child { padding-right: 0; }
 /* Names wrap, but not at every hyphen. */
 td.text:first-child { min-width: 6.5rem; }
 p, h1, h2, caption, figcaption, td.text { overflow-wrap: anywhere; }
-td.text { min-width: 7em; }
+td.text { min-width: 5em; }
 .number { text-align: right; }
 td.number { white-space: nowrap; }
 .interval { color: var(--soft); font-size: .9em; }
