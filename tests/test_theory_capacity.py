@@ -43,10 +43,6 @@ def test_capacity_near_a_half_keeps_its_digits(off):
     assert channel.capacity(0.5 + off) == pytest.approx(series, rel=1e-9)
 
 
-def test_with_natural_logarithms_a_half_would_not_be_zero():
-    assert 1 + math.log(0.5) == pytest.approx(0.307, abs=1e-3)
-
-
 def test_queries_are_the_rate_over_the_capacity_and_infinite_at_a_half():
     found = channel.queries([0, 0.2, 0.5, 1], n=16, d=3, m=2)
     assert found.tolist() == [24, pytest.approx(24 / float(channel.capacity(0.2))), np.inf, 24]

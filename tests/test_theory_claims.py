@@ -26,8 +26,8 @@ def near(value):
 ########################################### d log n ###########################################
 
 
-def grown(*, bent=0.2, slope=1.0):
-    return Grown({(8, 1): near(4.0)}, near(slope), bent, 1.0)
+def grown(*, bent=0.2, slope=1.0, with_d=1.2):
+    return Grown({(8, 1): near(4.0)}, near(slope), bent, 1.0, with_d)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def grown(*, bent=0.2, slope=1.0):
         ({}, {"bent": 0.5}, law.FULL, HOLDS),
         ({"bent": 1.2}, {"bent": 10.0}, law.FULL, NOT_AS_PRINTED),
         ({"slope": -1.0}, {"bent": 0.5}, law.FULL, NOT_AS_PRINTED),
+        ({"with_d": 0.1}, {"bent": 0.5}, law.FULL, NOT_AS_PRINTED),
+        ({"with_d": 2.0}, {"bent": 0.5}, law.FULL, NOT_AS_PRINTED),
+        ({"with_d": np.nan}, {"bent": 0.5}, law.FULL, NOT_AS_PRINTED),
         ({"bent": np.nan}, {"bent": 0.5}, law.FULL, UNDECIDED),
         ({}, {"bent": 10.0}, law.FAST, UNDECIDED),  # of two numbers of objects
     ],
@@ -45,6 +48,45 @@ def test_the_law(picked, random, sizes, verdict):
     found = {RANDOM: grown(**random), AMBIGUOUS: grown(), INFORMATIVE: grown(**picked)}
     [claim] = law._claims(found, sizes)
     assert claim.verdict == verdict
+
+
+def counts(answers):
+    sizes = law.FULL
+    return {(n, d): near(answers(n, d)) for n in sizes.n for d in sizes.d}
+
+
+def test_what_answers_grow_with():
+    law_itself = counts(lambda n, d: 3 + d * np.log2(n))
+    assert law._bent(law_itself, law.FULL) < 1e-9
+    assert law._with_d(law_itself, law.FULL) == pytest.approx(1)
+    assert law._bent(counts(lambda n, d: 3 + d * n), law.FULL) > 1e9
+    assert law._with_d(counts(lambda n, d: 3 + np.log2(n)), law.FULL) == pytest.approx(0)
+    assert law._with_d(counts(lambda n, d: d**2 * np.log2(n)), law.FULL) == pytest.approx(2)
+    assert np.isnan(law._with_d(counts(lambda n, d: 50 - d * np.log2(n)), law.FULL))
+
+
+def test_answers_after_which_a_game_stays_above_the_target():
+    accuracy = np.array([[0.95, 0.8, 0.95, 0.95], [0.95] * 4, [0.8, 0.8, 0.8, 0.95], [0.8] * 4])
+    at = np.array([1, 2, 4, 8])
+    assert law._own(accuracy, at).tolist() == [4.0, 1.0, 8.0, np.inf]
+
+
+def test_several_new_objects():
+    sizes = law.FAST._replace(games=40, answers=400, many=5)
+    together, alone = law._new_objects(sizes, 0)
+    assert all(alone[m].value == pytest.approx(m * alone[1].value) for m in law.MOST)
+    assert together[1].value == pytest.approx(alone[1].value)
+    rng = np.random.default_rng(0)
+    accuracy = [
+        law.game.random_questions(
+            rng, 40, law.EPSILON, n=law.N, d=law.D, checks=law._checks(sizes)
+        ).accuracy
+        for _ in range(5)
+    ]
+    each = law._own(np.concatenate(accuracy).astype(float), np.array(law._checks(sizes)))
+    drawn = 8 * rng.choice(each, (200_000, 8)).max(axis=1)
+    error = 4 * drawn.std() / 200_000**0.5
+    assert together[8].value == pytest.approx(drawn.mean(), abs=error)
 
 
 ########################################## The channel ##########################################
@@ -98,13 +140,17 @@ def met():
     }
 
 
-def judged_embeddings(met):
+def claimed_of_embeddings(met, *, ratio=1.0, channel=0.5):
     rows = {
-        kind: {"ε": near(float(one.epsilon.mean())), "ratio": 1.0}
-        | {"channel, all questions": Measured(0.5, 0.4, 0.6, 9)}
+        kind: {"ε": near(float(one.epsilon.mean())), "ratio": ratio if kind[1] < 1 else 1.0}
+        | {"channel, as many answers": Measured(channel, channel - 0.01, channel + 0.01, 9)}
         for kind, one in met.items()
     }
-    return [claim.verdict for claim in embeddings._claims(met, rows)]
+    return embeddings._claims(met, rows)
+
+
+def judged_embeddings(met, **rows):
+    return [claim.verdict for claim in claimed_of_embeddings(met, **rows)]
 
 
 def right(met, bob, share):
@@ -121,7 +167,27 @@ def test_embeddings(met):
 
 def test_flips_that_do_not_depend_on_the_question(met):
     even = {kind: one._replace(flips=np.full_like(one.flips, 0.3)) for kind, one in met.items()}
-    assert judged_embeddings(even)[0] == HOLDS
+    first = claimed_of_embeddings(even)[0]
+    assert first.verdict == HOLDS and "do not all depend" in first.found
+    # Where the channel comes farther, it is another.
+    assert judged_embeddings(even, channel=1.1)[0] == NOT_AS_PRINTED
+
+
+def test_embeddings_that_never_come_as_far(met):
+    first = claimed_of_embeddings(met, ratio=np.inf)[0]
+    found = first.numbers["answers, embeddings / channel"]
+    assert np.inf in found and 1.0 in found
+    assert f"Of {len(found)} pairs" in first.found
+    assert f"in {found.count(1.0)}, with 1.00 to 1.00 times" in first.found
+
+
+def test_embeddings_are_compared_with_a_channel(met):
+    kinds = {kind: met[kind] for kind in ((NOISE, 0.0), (FLIPS, 0.5))}
+    sizes = embeddings.Sizes(16, 24, (0.0, 0.5))
+    rows = embeddings._compared(kinds, 0, sizes, (4, 16, 64, 120))
+    assert rows[NOISE, 0.0]["ratio"] == pytest.approx(1, abs=0.5)
+    # Nothing comes through a channel of ε = ½, and so neither is compared.
+    assert rows[FLIPS, 0.5]["channel, answers"] is None and rows[FLIPS, 0.5]["ratio"] is None
 
 
 @pytest.mark.parametrize(
@@ -181,8 +247,8 @@ def test_a_u_for_all_learners():
 
 
 def test_no_u_for_those_who_are_told():
-    told = {("nearest mean", learning.TOLD): "rising"}
-    assert judged_few_shot(told)[0] == NOT_AS_PRINTED
+    for learner in (learning.TOLD, learning.TRIES):
+        assert judged_few_shot({("nearest mean", learner): "rising"})[0] == NOT_AS_PRINTED
 
 
 def test_alignment_that_determines_accuracy():

@@ -25,12 +25,15 @@ HOME = {
     "channel": ("binary_entropy", "capacity", "orders", "queries", "queries_to_order"),
     "domain_shift": ("expected_sensitivity", "sensitivity"),
     "few_shot": ("learn",),
-    "game": ("picked_questions", "random_questions"),
-    "geometry": ("meet",),
+    "game": (*("AMBIGUOUS", "INFORMATIVE", "RANDOM", "picked_questions", "random_questions"),),
+    "geometry": ("FLIPS", "NOISE", "SCALING", "meet"),
+    "labels": ("label", "odd_one_out", "ranking", "rating", "said", "triplet"),
+    "labels_answers": ("information", "log_likelihoods"),
     "representation": (
         *("from_margins", "misalignment", "questions", "representation_space"),
         "stochastic_misalignment",
     ),
+    "students": ("clustered", "from_embedding", "mixed", "squeezed", "turned"),
 }
 FROM = {name: module for module, names in HOME.items() for name in names}
 __all__ = sorted(FROM)

@@ -19,7 +19,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from alignet.data.embeddings import load_embeddings
 from alignet.errors import InputError
 from alignet.runtime import command_line, files, stages
 from alignet.runtime.command_line import Parser
@@ -86,7 +85,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Simulates, draws, judges, and writes."""
     if options.embedding is not None:
-        load_embeddings(options.embedding)  # what is wrong with it is said at once
+        check(options)
     command_line.prepare(options.out)
     # First away with it and last written: where it is, the other files are of the same run.
     old = [CLAIMS, REPORT, *(f"{name}.{kind}" for name in PARTS for kind in KINDS)]
@@ -102,6 +101,15 @@ def run(options: argparse.Namespace) -> int:
     print(f"\n{len(judged)} claims. {claims.counted(judged)}.")
     print(f"Report:  {options.out / REPORT}")
     return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Tries the embedding, so that what is wrong with it is said before anything is taken away."""
+    from theory.plots import few_shot  # scikit-learn, which the rest of this process does not need
+
+    if "few_shot" not in options.only:
+        raise InputError("--embedding teaches the part few_shot, which --only leaves out.")
+    few_shot.real(options.embedding, options.seed)
 
 
 def measure(names: Sequence[str], effort: Effort, out: Path) -> list[Part]:

@@ -71,8 +71,10 @@ def predict(
     """
     checks.at_least(n_samples, 1, "n_samples")
     _check(triplets, posterior.mu.shape[1], "triplets")
-    if not (np.isfinite(posterior.mu).all() and (posterior.sigma >= 0).all()):
-        raise InputError("the posterior has a mean that is not finite, or no deviation from 0 on.")
+    if not all(np.isfinite(one).all() for one in posterior) or (posterior.sigma < 0).any():
+        raise InputError(
+            "the posterior has a mean or a deviation that is not finite, or a deviation below 0."
+        )
     component = np.arange(n_samples) % len(posterior.mu)
     p, gain = _predict(
         jnp.asarray(posterior.mu, jnp.float32),
@@ -146,6 +148,8 @@ def next_triplets(
     if exclude is not None:
         _check(exclude, n, "exclude")
         free &= ~np.isin(code, codes(exclude, n))
+    if not free.any():
+        raise InputError("every question of the pool is excluded; expected some to choose from.")
     if not 1 <= k <= free.sum():
         raise InputError(
             f"{k} questions are asked for; expected 1 to {free.sum()}, which the pool has."
@@ -158,6 +162,8 @@ def next_triplets(
 
 
 def _check(triplets: Int[np.ndarray, "q 3"], n: int, name: str) -> None:
+    if triplets.ndim != 2 or triplets.shape[1] != 3:
+        raise InputError(f"{name} has shape {list(triplets.shape)}; expected rows of 3 objects.")
     low, middle, high = np.sort(triplets, axis=1).T
     bad = (low < 0) | (high >= n) | (low == middle) | (middle == high)
     if bad.any():

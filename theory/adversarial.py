@@ -8,7 +8,8 @@ independently, the number is Bin(N, ε), of distribution function F, and the lar
     E[max] = Σ_{x < N} (1 − F(x)^k)
 
 on average. That is 000's form. 001 prints Σ (1 − F(x))^k, which is the smallest of k. Both call k
-n, as they do the number of objects, and sum to N, of which the term is 0.
+n, as they do the number of objects, and sum to N, of which the term is 0; 000 draws V, too, with
+ε_B1 instead of ε_B2.
 """
 
 import functools
@@ -108,7 +109,7 @@ def disagreements(
 
 
 def distances(
-    points: Float[np.ndarray, "n d"], e: Real[np.ndarray, "k p"], name: str
+    points: Float[np.ndarray, "n d"], e: Real[np.ndarray, "*k p"], name: str
 ) -> Float[np.ndarray, "k n"]:
     """Squared distances of each e from each point.
 
@@ -120,7 +121,7 @@ def distances(
     Raises:
       InputError: e has no rows, other dimensions than the points, or a number that is not finite.
     """
-    if not len(e) or e.shape[1] != points.shape[1]:
+    if e.ndim != 2 or not len(e) or e.shape[1] != points.shape[1]:
         raise InputError(
             f"{name} has shape {list(e.shape)}; expected at least 1 row of {points.shape[1]} "
             "dimensions, as the objects have."

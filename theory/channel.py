@@ -73,7 +73,7 @@ def queries(epsilon: object, *, n: int, d: int, m: int = 1) -> Float[np.ndarray,
 
 
 def queries_to_order(epsilon: object, *, n: int, d: int, m: int = 1) -> Float[np.ndarray, "*b"]:
-    """Answers without which Bob cannot know how far each of n objects is from m new ones.
+    """Answers without which Bob cannot know in which order m new objects see n shared ones.
 
     The bound of Theorem 3.9 with its constant: m log₂(orders(n, d)) / C(ε). For some places of the
     new objects, however well the questions are chosen, fewer answers leave the order open.

@@ -83,7 +83,9 @@ def random_questions(
     checks: tuple[int, ...],
     believed: float | None = None,
 ) -> Played:
-    """Plays games with random questions, any of them again and again, through the channel.
+    """Plays games through the channel (000 and 001, Proposition 3.8, Figure 2).
+
+    Questions are random, and any of them may come again and again.
 
     Args:
       rng: of all games; they share no object.
@@ -99,12 +101,13 @@ def random_questions(
       Arrays [games, checks].
 
     Raises:
-      InputError: ε is no probability, n is below 3, or games, d or a check below 1.
+      InputError: ε is no probability, n is below 3, games, d or a check below 1, or checks do not
+        ascend.
     """
     weights = _checked(games, epsilon, n, d)
     believed = epsilon if believed is None else believed
     door.probability(believed, "believed")
-    door.at_least(min(checks), 1, "checks")
+    checks = door.ascending(checks, "checks")
     points = rng.standard_normal((games, n + 1, len(weights)), np.float32)
     chance = rng.random((games, 2, checks[-1]), np.float32)
     played = _channel(points, chance, float(epsilon), float(believed), weights, checks=checks)
@@ -122,7 +125,9 @@ def picked_questions(
     blocks: int,
     block: int,
 ) -> Played:
-    """Plays games with questions picked one after the other, by what Bob, who knows ε, has learnt.
+    """Plays games with questions picked one after the other (000 and 001, Lemma 3.7, Theorem 3.9).
+
+    By what Bob, who knows ε, has learnt so far.
 
     Args:
       rng, games, epsilon, n, d: as of `random_questions`; the same seed gives the same objects.

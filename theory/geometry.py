@@ -8,8 +8,8 @@ Both agents see the same objects, each in a way of their own. Four ways to diffe
 - scaling: he weighs the dimensions differently, up to leaving half of them out;
 - sign flips: what differs in a dimension seems alike to him. With all dimensions flipped he gives
   the opposite answer to every question. (Squared distances with negative weights are no metric,
-  but n points with these very orders exist: constant − squared distance can be embedded if the
-  constant is large; Cailliez 1983, doi:10.1007/BF02294026.)
+  but n points with these very orders exist: squared distances plus a constant are those of points
+  if the constant is large; Lingoes 1971, Psychometrika 36.)
 
 Alice answers each question once: asked again she would say the same. Bob treats her answers as if
 they were flipped independently, and trusts them as far as ε says: the share of answers about this
@@ -25,11 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from alignet.errors import InputError
 from theory import checks as door
 from theory import decoder
 from theory.game import BATCH, COMPILER, Played, examined, trust
 
-NOISE, SCALING, FLIPS = range(3)  # the ways to differ
+NOISE, SCALING, FLIPS = WAYS = range(3)  # to differ
 KNOWN, SHARED, EACH, BELIEVED = range(4)  # whence Bob has ε
 BELIEF = 0.1  # ε of a Bob who believes the answers
 DECILES = 10
@@ -70,7 +71,7 @@ def differing(
     alice, unseen = rng.standard_normal((2, *shape), np.float32)
     angle = dial * np.pi / 2 if way == NOISE else 0.0
     bob = np.cos(angle) * alice + np.sin(angle) * unseen
-    # Dimensions lose their weight, or change its sign, smoothly and one after the other.
+    # Half of the dimensions lose their weight together; or one after the other changes its sign.
     d = shape[-1]
     place = np.arange(d)
     weights = np.ones(d)
@@ -93,26 +94,30 @@ def meet(
     d: int,
     checks: tuple[int, ...],
 ) -> Met:
-    """Plays games with random questions, none twice, answered by Alice's embedding.
+    """Plays games between embeddings (000 and 001, Proposition 3.8, Theorem 3.9).
+
+    Questions are random, none comes twice, and Alice's embedding answers them.
 
     Args:
       rng: of all games; they share no object.
       games: how many.
       way, dial: how the two differ, see `differing`.
       n: shared objects.
-      d: dimensions.
+      d: dimensions; at least 2 for SCALING.
       checks: after how many answers Bob is examined; ascending, none more than about twice the one
         before, the last at most n(n−1)/2.
 
     Raises:
-      InputError: the dial is outside 0 to 1, n is below 3, games, d or a check below 1, or a check
-        above the number of questions.
+      InputError: there is no such way, the dial is outside 0 to 1, n is below 3, games, d or a
+        check below 1, or checks do not ascend or go beyond the number of questions.
     """
+    if way not in WAYS:
+        raise InputError(f"way is {way}; expected NOISE, SCALING or FLIPS, 0 to 2.")
     door.probability(dial, "dial")
     door.at_least(n, 3, "n")
-    door.at_least(d, 1, "d")
-    door.at_least(min(checks), 1, "checks")
-    door.at_least(n * (n - 1) // 2, max(checks), "the number of questions")
+    door.at_least(d, 2 if way == SCALING else 1, "d")  # of one there is no half to leave out
+    checks = door.ascending(checks, "checks")
+    door.at_least(n * (n - 1) // 2, checks[-1], "the number of questions")
     door.at_least(games, 1, "games")
     alice, bob, weights = differing(rng, way, float(dial), (games, n + 1, d))
     order = np.tile(np.arange(n * (n - 1) // 2), (games, 1))

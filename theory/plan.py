@@ -6,10 +6,10 @@
 i nearer to j than to k?" the embedding learnt agrees with the one that people share. "Noise" is the
 share of answers that differ from what most people would answer, from 0 to 2/3; with a ceiling on
 accuracy of .67, as in THINGS, it is .33. Prints a row for each alignment: two bounds, answers to
-random questions and to actively chosen ones, and the hours that people spend; a dash is more than
-anybody collects. With fewer answers than a bound, to random questions or to any, coordinates cannot
-be as near the truth as they are at that alignment in the simulation. --out=FOLDER also writes
-plan.json and a figure, as PDF and PNG. Takes a minute.
+random questions and to actively chosen ones, and the hours that people spend; a dash stands where
+no number of answers led there in every simulation. With fewer answers than a bound, to random
+questions or to any, coordinates cannot be as near the truth as they are at that alignment in the
+simulation. --out=FOLDER also writes plan.json and a figure, as PDF and PNG. Takes a minute.
 """
 
 import argparse
@@ -44,6 +44,7 @@ REACHED = 0.9  # alignment for which they collect, by Laplace's method
 # Outside of these the simulation takes the nearer one: people who nearly always agree have hardly
 # any finite embedding, and those who hardly ever do have more to answer than there are questions.
 NOISE = 0.1, 0.5
+MOST = 10**8  # numbers in the matrices of information about all objects
 
 
 class Fitted(NamedTuple):
@@ -106,6 +107,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     checks.at_least(options.objects, 4, "objects")
     checks.at_least(options.dims, 1, "dims")
+    if options.objects * options.dims**2 > MOST:
+        raise InputError(
+            f"objects × dims² is {options.objects * options.dims**2:,}; expected at most {MOST:,}, "
+            "as the information about each object is a matrix."
+        )
     population.noise_level(options.noise)
     if options.alignment is not None and not 0.5 < options.alignment < 1:
         raise InputError(
@@ -222,7 +228,11 @@ def assumptions(objects: int, dims: int, noise: float, fits: Fitted) -> str:
         text += " At this noise the approximation is poor, and the plan a guess."
     simulated = float(np.clip(noise, *NOISE))
     if simulated != noise:
-        text += f" The fits, and no noise below {NOISE[0]}, are of noise {simulated:g}."
+        text += f" The fits are of noise {simulated:g}, the nearest at which they can be made."
+    if noise < NOISE[0]:
+        text += (
+            f" All else is of noise {NOISE[0]}: with less, fewer answers do, and bounds are lower."
+        )
     return text
 
 

@@ -78,10 +78,12 @@ def misalignment(a: Real[np.ndarray, "n p"], b: Real[np.ndarray, "m q"]) -> floa
       they always disagree; the alignment is 1 − D_R.
 
     Raises:
-      InputError: one has fewer than 3 points, or any that are not finite or the same; or they have
-        different numbers of points.
+      InputError: one has fewer than 3 points, or any that are not finite or the same; they have
+        different numbers of points; or no question is answered by both.
     """
     found = agreement.triplet_agreement(checks.embedding(a, "a"), checks.embedding(b, "b"))
+    if math.isnan(found.alignment):
+        raise InputError("every question is tied in a or b; expected some that both answer.")
     return 1 - found.alignment
 
 

@@ -5,10 +5,9 @@ A student is given by its similarity matrix over the teacher's objects,
     G = Z diag(s) Zᵀ + κ I,
 
 features Z of which some count against similarity (s = −1). κ, the least that makes G positive
-semi-definite, gives every object a direction of its own: it lengthens all distances alike and
+semi-definite, gives every object a direction of its own: it adds 2κ to all squared distances and
 changes no triplet. So G is the Gram matrix of real points, even where the student finds alike
-what the teacher finds different, with an alignment below ½ (after Cailliez 1983,
-doi:10.1007/BF02294026).
+what the teacher finds different, with an alignment below ½ (after Lingoes 1971, Psychometrika 36).
 """
 
 import math
@@ -75,7 +74,12 @@ def clustered(
 
 
 def from_embedding(
-    x: Float[np.ndarray, "n p"], *, classes: int = 20, seed: int = 0, name: str = "the embedding"
+    x: Float[np.ndarray, "n p"],
+    *,
+    classes: int = 20,
+    seed: int = 0,
+    name: str = "the embedding",
+    rows: Int[np.ndarray, " n"] | None = None,
 ) -> Teacher:
     """A teacher with a real embedding, whose classes are its clusters by k-means.
 
@@ -84,12 +88,13 @@ def from_embedding(
       classes: clusters; those with fewer than 12 objects are left out, with their objects.
       seed: of k-means.
       name: of the embedding, for errors.
+      rows: of the objects in it, for errors, if they are not all.
 
     Raises:
       InputError: two objects are the same, one is not finite, or fewer than two clusters are large
         enough.
     """
-    points = checks.embedding(x, name)
+    points = checks.embedding(x, name, rows)
     if len(points) >= classes:
         fitted = sklearn.cluster.KMeans(classes, n_init=3, random_state=seed).fit(points)
         large = np.flatnonzero(np.bincount(fitted.labels_) >= LEAST_OBJECTS)

@@ -52,7 +52,7 @@ def part(effort: Effort) -> Part:
     gaps = gaps_by_size(OBJECTS[effort.fast], draws // 2, rng)
     rows = [row for of_one in gaps.values() for row in of_one]
     beyond = [row["difference"].low > 0 for row in rows]
-    worst = gaps[DRAWN][-1]
+    most = gaps[DRAWN][-1]  # of objects
     (uneven_d, uneven_most), (even_d, even_most) = counterexample(draws, rng)
     fails = uneven_d.high < even_d.low and uneven_most.low > even_most.high
     largest, smallest = (float(f(45, 0.1, 10)) for f in (expected_maximum, expected_minimum))
@@ -73,9 +73,9 @@ def part(effort: Effort) -> Part:
             "All questions about an object share it: if Bob sees it elsewhere than Alice does, he "
             "has many of them wrong at once. So the worst candidate is worse than independent "
             "counts say. More objects do not mend that, except where ε is 0, ½ or 1 and all "
-            f"candidates are alike: with {worst['n']} objects and {worst['k']} candidates the "
-            f"largest share is {cell(worst['simulated'])} at ε = {worst['ε']:.3f}; independence "
-            f"would make it {worst['independent']:.3f}.",
+            f"candidates are alike: with {most['n']} objects and {most['k']} candidates the "
+            f"largest share is {cell(most['simulated'])} at ε = {most['ε']:.3f}; independence "
+            f"would make it {most['independent']:.3f}.",
             "Remark A.6: a read-out of classes that knows ε, having been trained on labels, turns "
             "Bob’s answers round where most are wrong. The Bob who disagrees with Alice about "
             "everything has every class right.",
@@ -103,8 +103,8 @@ def part(effort: Effort) -> Part:
                 NOT_AS_PRINTED if missed > LIKELY else ASSUMED if any(beyond) else HOLDS,
                 f"Right of independent counts: {largest:.2f} at N = 45, ε = 0.1, k = 10, and of "
                 f"{len(EPSILON)} simulated means {missed} miss it. Embeddings’ counts are larger "
-                f"in {sum(beyond)} of {len(beyond)} cases of the table: at ε = {worst['ε']:.3f}, "
-                f"n = {worst['n']}, k = {worst['k']} by {cell(worst['difference'])} of all "
+                f"in {sum(beyond)} of {len(beyond)} cases of the table: at ε = {most['ε']:.3f}, "
+                f"n = {most['n']}, k = {most['k']} by {cell(most['difference'])} of all "
                 "questions.",
                 {"as printed in 000": largest, "simulated": ten, "embeddings": rows},
                 "Questions about an object are answered independently, and so are candidates.",
@@ -113,9 +113,10 @@ def part(effort: Effort) -> Part:
                 "000 and 001, Theorem A.5",
                 "Of two agents, the less misaligned disagrees less on its adversarial example.",
                 NOT_AS_PRINTED if fails or not all(rises) else HOLDS,
-                "Among agents of one kind it does, of embeddings too, where nothing is "
-                f"independent: {sum(rises)} of {len(rises)} steps from ε = 0 to 1 go up. Not "
-                f"between any two: a Bob who takes {100 * PATCHES:g} % of objects for others, and "
+                "Among agents of one kind, and of embeddings, where nothing is independent, "
+                f"{sum(rises)} of {len(rises)} steps from ε = 0 to 1 go up. Between two kinds it "
+                f"{'does not hold' if fails else 'holds, too'}: a Bob who takes "
+                f"{100 * PATCHES:g} % of objects for others, and "
                 f"is else like Alice, has D_P = {uneven_d.value:.3f}, and disagrees on "
                 f"{uneven_most.value:.3f} of the questions about the worst of {K}; one who is "
                 f"evenly misaligned, by {even_d.value:.3f}, on {even_most.value:.3f}.",

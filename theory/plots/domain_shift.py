@@ -90,7 +90,8 @@ def part(effort: Effort) -> Part:
                 "000 and 001, Corollary A.2",
                 "If σ_A = 0 and |½ − ε₁| < |½ − ε₂|, then σ_B1 < σ_B2.",
                 NOT_AS_PRINTED if turned else HOLDS,
-                f"The sign is the wrong way round. Of {as_printed + turned} pairs of ε, of "
+                f"{'The sign is the wrong way round. ' if turned > as_printed else ''}"
+                f"Of {as_printed + turned} pairs of ε, of "
                 "independent answers and of embeddings with part of the centroids new, whose "
                 f"intervals tell σ_B1 from σ_B2, {as_printed} are as printed, and {turned} the "
                 "reverse.",

@@ -59,7 +59,7 @@ def part(effort: Effort) -> Part:
         for dial in sizes.dials
     }
     rows = _compared(met, effort.seed, sizes, checks)
-    channel = {(way, dial): row["channel, all questions"] for (way, dial), row in rows.items()}
+    channel = {(way, dial): row["channel, as many answers"] for (way, dial), row in rows.items()}
     return Part(
         "Two embeddings that differ",
         [
@@ -85,8 +85,9 @@ def part(effort: Effort) -> Part:
             ),
             _table(
                 rows,
-                ("embeddings, all questions", "channel, all questions"),
-                f"Accuracy after {asked} answers, which are all questions; likewise.",
+                ("embeddings, all questions", "channel, as many answers"),
+                f"Accuracy when all {asked} questions are answered, and after as many answers "
+                "through the channel, to random questions; likewise.",
             ),
         ],
         _claims(met, rows),
@@ -112,14 +113,14 @@ def _compared(
         played = game.random_questions(rng, sizes.games, epsilon, n=sizes.n, d=D, checks=checks)
         here = _needed(one.played.accuracy[:, KNOWN], checks)
         there = _needed(played.accuracy, checks)
-        ratio = here.value / there.value if math.isfinite(here.value + there.value) else None
+        ratio = here.value / there.value if math.isfinite(there.value) else None
         rows[kind] = {
             "ε": intervals.mean(one.epsilon.astype(np.float64)),
             "embeddings, answers": _finite(here),
             "channel, answers": _finite(there),
             "ratio": ratio,
             "embeddings, all questions": accuracy(one, KNOWN),
-            "channel, all questions": intervals.mean(played.accuracy[:, -1].astype(np.float64)),
+            "channel, as many answers": intervals.mean(played.accuracy[:, -1].astype(np.float64)),
         }
     return rows
 
@@ -141,6 +142,7 @@ def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
     flips = {WAYS[w]: _tenths(met[w, MIDDLE]) for w in (NOISE, SCALING)}
     uneven = {name: tenths[0].low > tenths[-1].high for name, tenths in flips.items()}
     ratios = [row["ratio"] for row in rows.values() if row["ratio"] and row["ε"].value > 0.02]
+    reached = [ratio for ratio in ratios if math.isfinite(ratio)]
     half, noisy = met[FLIPS, MIDDLE], met[NOISE, MIDDLE]
     each, known, less = accuracy(half, EACH), accuracy(half, KNOWN), accuracy(noisy, EACH)
     # Of the same objects, seen by Bob in two ways.
@@ -153,7 +155,7 @@ def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
     estimates = accuracy(turned, SHARED)
     ceiling = {dial: accuracy(one, KNOWN) for (way, dial), one in met.items() if way == NOISE}
     capped = [
-        d for d, one in ceiling.items() if one.high < rows[NOISE, d]["channel, all questions"].low
+        d for d, one in ceiling.items() if one.high < rows[NOISE, d]["channel, as many answers"].low
     ]
     return [
         Claim(
@@ -161,15 +163,16 @@ def _claims(met: Mapping[tuple[int, float], Met], rows: Mapping) -> list[Claim]:
             "Misalignment is equivalent to a binary symmetric channel that flips a share ε of "
             "bits.",
             NOT_AS_PRINTED if all(uneven.values()) or capped else HOLDS,
-            "Flips are not independent of the question: between embeddings that differ by noise "
+            f"Flips {'depend' if all(uneven.values()) else 'do not all depend'} on the question: "
+            "between embeddings that differ by noise "
             f"{flips['noise'][0].value:.2f} of the closest tenth of decisions are flipped and "
             f"{flips['noise'][-1].value:.2f} of the clearest; by scaling "
-            f"{flips['scaling'][0].value:.2f} and {flips['scaling'][-1].value:.2f}. Nor does "
-            "asking again help: with all questions answered Bob is right on "
-            f"{ceiling[MIDDLE].value:.2f} where the channel would bring him to "
-            f"{rows[NOISE, MIDDLE]['channel, all questions'].value:.2f}. Answers needed to be "
-            f"{100 * TARGET:.0f} % right are {min(ratios):.2f} to {max(ratios):.2f} times the "
-            "channel’s.",
+            f"{flips['scaling'][0].value:.2f} and {flips['scaling'][-1].value:.2f}. When all "
+            "questions are answered, and to ask again would say nothing new, Bob is right on "
+            f"{ceiling[MIDDLE].value:.2f}, where as many answers through the channel bring him to "
+            f"{rows[NOISE, MIDDLE]['channel, as many answers'].value:.2f}. Of {len(ratios)} pairs "
+            f"of which the channel leads to {100 * TARGET:.0f} % right, embeddings do in "
+            f"{len(reached)}, with {min(reached):.2f} to {max(reached):.2f} times the answers.",
             {
                 "flips by tenth of the margin": flips,
                 "answers, embeddings / channel": ratios,
