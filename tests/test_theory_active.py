@@ -106,10 +106,20 @@ def test_what_is_excluded_is_not_asked(posterior, pool):
     assert not both and len(np.unique(chosen, axis=0)) == 5
 
 
+@pytest.mark.parametrize("changed", [{"mu": np.nan}, {"sigma": np.inf}, {"sigma": -1.0}])
+def test_a_posterior_that_is_none_is_refused(posterior, changed):
+    [(name, value)] = changed.items()
+    bad = posterior._replace(**{name: np.full_like(posterior.mu, value)})
+    with pytest.raises(InputError, match="the posterior has a mean or a deviation that is not fin"):
+        active.information_gain(bad, active.every_triplet(N))
+
+
 def test_all_that_is_left_can_be_asked_and_no_more(posterior):
     every = active.every_triplet(N)
     rest = active.next_triplets(posterior, 4, exclude=every[4:])
     np.testing.assert_array_equal(np.unique(rest, axis=0), every[:4])
+    with pytest.raises(InputError, match="every question of the pool is excluded; expected some"):
+        active.next_triplets(posterior, 1, exclude=every)
     with pytest.raises(InputError, match="5 questions are asked for; expected 1 to 4, which the"):
         active.next_triplets(posterior, 5, exclude=every[4:])
 

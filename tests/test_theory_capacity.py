@@ -112,6 +112,11 @@ def test_misalignment_is_the_share_of_bits_that_differ():
     assert representation.misalignment(a, 3 - 2 * a) == 0
 
 
+def test_agents_of_whom_one_has_no_answer_are_refused():
+    with pytest.raises(InputError, match="every question is tied in a or b; expected some"):
+        representation.misalignment(np.eye(4), RNG(0).normal(size=(4, 2)))
+
+
 def test_misalignment_of_distances_of_the_opposite_order_is_1():
     x = RNG(2).normal(size=(9, 2))
     squares = ((x[:, None] - x) ** 2).sum(axis=-1)

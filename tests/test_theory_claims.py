@@ -183,11 +183,30 @@ def test_embeddings_that_never_come_as_far(met):
 
 def test_embeddings_are_compared_with_a_channel(met):
     kinds = {kind: met[kind] for kind in ((NOISE, 0.0), (FLIPS, 0.5))}
-    sizes = embeddings.Sizes(16, 24, (0.0, 0.5))
+    sizes = embeddings.FAST._replace(games=24)
     rows = embeddings._compared(kinds, 0, sizes, (4, 16, 64, 120))
     assert rows[NOISE, 0.0]["ratio"] == pytest.approx(1, abs=0.5)
     # Nothing comes through a channel of ε = ½, and so neither is compared.
     assert rows[FLIPS, 0.5]["channel, answers"] is None and rows[FLIPS, 0.5]["ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("informative", "verdict"),
+    [
+        ((10, 20), HOLDS),
+        ((28, 29), UNDECIDED),
+        ((10, 40), REFUTED),
+        ((10, None), HOLDS),
+        ((None, None), UNDECIDED),
+    ],
+)
+def test_picked_questions(informative, verdict):
+    rows = {
+        (NOISE, dial): {"ε": near(0.1), "random": near(30), "ambiguous in turn": near(30)}
+        | {"most informative": None if one is None else near(one)}
+        for dial, one in zip((0.1, 0.2), informative, strict=True)
+    }
+    assert embeddings._of_picking(rows).verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -286,12 +286,65 @@ TURN = {"n": 6, "d": 2, "blocks": 2, "block": 1}
             lambda: geometry.meet(RNG(0), 4, NOISE, 0.2, **GAME | {"checks": (2, 16)}),
             "the number of questions is 15; expected at least 16.",
         ),
+        (
+            lambda: geometry.meet(RNG(0), 4, 9, 0.2, **GAME),
+            "way is 9; expected NOISE, SCALING or FLIPS, 0 to 2.",
+        ),
+        (
+            lambda: geometry.meet(RNG(0), 4, SCALING, 0.2, **GAME | {"d": 1}),
+            "d is 1; expected at least 2.",
+        ),
+        (
+            lambda: game.random_questions(RNG(0), 4, 0.2, **GAME | {"checks": (8, 2)}),
+            "checks are [8, 2]; expected one number or more, ascending.",
+        ),
+        (
+            lambda: game.random_questions(RNG(0), 4, 0.2, **GAME | {"checks": ()}),
+            "checks are []; expected one number or more, ascending.",
+        ),
+        (
+            lambda: geometry.meet_and_pick(RNG(0), 4, NOISE, 0.2, RANDOM, **TURN),
+            "rule is 0; expected AMBIGUOUS or INFORMATIVE, 1 or 2.",
+        ),
+        (
+            lambda: geometry.meet_and_pick(
+                RNG(0), 4, NOISE, 0.2, AMBIGUOUS, **TURN | {"blocks": 16}
+            ),
+            "the number of questions is 15; expected at least 16.",
+        ),
     ],
 )
 def test_bad_input_is_said_in_one_sentence(call, said):
     with pytest.raises(InputError) as caught:
         call()
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", [AMBIGUOUS, INFORMATIVE])
+def test_picked_questions_between_embeddings_end_where_random_ones_do(rule):
+    # 66 questions in all, each once.
+    options = {"n": 12, "d": 3}
+    random = geometry.meet(RNG(5), 48, NOISE, 0.3, checks=(6, 12, 24, 66), **options)
+    picked = geometry.meet_and_pick(
+        RNG(5), 48, NOISE, 0.3, rule, blocks=11, block=6, **options
+    )  # fmt: skip
+    np.testing.assert_array_equal(picked.epsilon, random.epsilon)
+    np.testing.assert_array_equal(picked.flips, random.flips)
+    for bob in (geometry.KNOWN, geometry.SHARED):
+        ends = picked.played.accuracy[:, bob, -1], random.played.accuracy[:, bob, -1]
+        np.testing.assert_allclose(*ends, atol=0.1)  # by other candidates
+        assert ends[0].mean() == pytest.approx(ends[1].mean(), abs=0.01)
+        bits = picked.played.bits[:, bob, -1], random.played.bits[:, bob, -1]
+        assert np.median(np.abs(np.subtract(*bits))) < 0.3
+
+
+def test_picked_questions_between_embeddings_take_fewer_answers():
+    random = geometry.meet(RNG(5), 64, NOISE, 0.1, n=16, d=3, checks=(4, 8, 16))
+    picked = geometry.meet_and_pick(
+        RNG(5), 64, NOISE, 0.1, INFORMATIVE, n=16, d=3, blocks=2, block=4
+    )
+    gained = picked.played.accuracy[:, 0, :2] - random.played.accuracy[:, 0, :2]
+    assert (gained.mean(axis=0) > 3 * gained.std(axis=0) / 8).all()
 
 
 @pytest.mark.slow

@@ -127,8 +127,9 @@ def test_command(tmp_path, capsys, monkeypatch):
 
 
 def test_noise_that_cannot_be_simulated_is_said():
-    assert "are of noise 0.1" in plan.assumptions(30, 2, 0.0, FITS)
-    assert "are of noise 0.5" in plan.assumptions(30, 2, 0.65, FITS)
+    quiet, loud = (plan.assumptions(30, 2, noise, FITS) for noise in (0.0, 0.65))
+    assert "fits are of noise 0.1" in quiet and "All else is of noise 0.1: with less" in quiet
+    assert "fits are of noise 0.5" in loud and "All else" not in loud
     assert "are of noise" not in plan.assumptions(30, 2, 0.33, FITS)
 
 
@@ -144,6 +145,8 @@ def test_a_poor_approximation_is_said():
         ({"objects": "3"}, "objects is 3; expected at least 4."),
         ({"objects": "many"}, "invalid int value: 'many'; --help"),
         ({"dims": "0"}, "dims is 0; expected at least 1."),
+        ({"objects": "1000000", "dims": "40"}, "objects × dims² is 1,600,000,000; expected at"),
+        ({"seed": "99999999999999999999"}, "'99999999999999999999' is not a whole number from 0"),
         ({"noise": "0.7"}, "noise is 0.7; expected at least 0 and below 2/3"),
         ({"noise": "-0.1"}, "noise is -0.1; expected"),
         ({"noise": "nan"}, "noise is nan; expected"),

@@ -109,7 +109,7 @@ def disagreements(
 
 
 def distances(
-    points: Float[np.ndarray, "n d"], e: Real[np.ndarray, "*k p"], name: str
+    points: Float[np.ndarray, "n d"], e: Real[np.ndarray, "k p"], name: str
 ) -> Float[np.ndarray, "k n"]:
     """Squared distances of each e from each point.
 

@@ -14,6 +14,7 @@ at a time.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -203,42 +204,70 @@ def examined(
 
 @functools.partial(jax.jit, compiler_options=COMPILER)
 def _in_turn(points, chance, epsilon, rule, weights) -> Played:
-    lam = trust(epsilon)
-
     def play(given):
         points, chance = given
         questions, truth = placed(points, weights)
-        n_questions = len(truth)
+        trusted = jnp.full(len(truth), trust(epsilon))
 
-        def ask(state, chance):
-            belief, side, votes = state
-            which, flip = chance
-            p = decoder.nearer(belief, side)
-            doubt = jnp.minimum(p, 1 - p)
-            place = jnp.arange(n_questions)
-            by_rule = [
-                place == jnp.floor(which * n_questions),
-                jnp.where(doubt > SETTLED, 1 + (n_questions - place) / n_questions, doubt),
-                doubt,
-            ]
-            asked = jnp.argmax(jnp.stack(by_rule)[rule])
-            answer = truth[asked] * jnp.where(flip < epsilon, -1, 1)
-            log_weights = belief.log_weights + lam * answer * jnp.where(side[:, asked], 0.5, -0.5)
-            votes = votes.at[asked].add(lam * answer)
-            return (belief._replace(log_weights=log_weights), side, votes), None
+        def answer(asked: Array, flip: Array) -> Array:
+            return truth[asked] * jnp.where(flip < epsilon, -1, 1)
 
-        def examine_and_ask(state, chance):
-            belief, votes = state
-            belief, side = decoder.decode(votes, questions, belief)
-            (_, _, after), _ = jax.lax.scan(ask, (belief, side, votes), chance)
-            return (belief, after), _examine(belief, side, votes, truth)
-
-        start = decoder.nothing_known(len(weights)), jnp.zeros(n_questions)
-        # Nothing is known at the first examination, and none follows the last questions.
-        _, played = jax.lax.scan(examine_and_ask, start, chance)
-        return Played(*(column[1:] for column in played))
+        return asked_in_turn(questions, truth, answer, trusted, rule, chance)
 
     return jax.lax.map(play, (points, chance), batch_size=BATCH)
+
+
+def asked_in_turn(
+    questions: Bisectors,
+    truth: Float[Array, " q"],
+    answer: Callable[[Array, Array], Array],
+    trusted: Float[Array, " q"],
+    rule: ScalarLike,
+    chance: Float[Array, "blocks block 2"],
+    *,
+    once: bool = False,
+) -> Played:
+    """What Bob makes of answers to questions that he picks.
+
+    Args:
+      questions, truth: as of `placed`.
+      answer: Alice's to the question of a number, +1 or −1, given a uniform number.
+      trusted: λ, of each question.
+      rule: how he picks.
+      chance: uniform numbers, two a question; after each block he places his candidates anew. He is
+        examined after all blocks but the last, of which nothing is made.
+      once: whether no question is asked again.
+    """
+    n_questions = len(truth)
+    place = jnp.arange(n_questions)
+
+    def ask(state, chance):
+        belief, side, votes, open_to = state
+        which, flip = chance
+        p = decoder.nearer(belief, side)
+        doubt = jnp.minimum(p, 1 - p)
+        by_rule = [
+            place == jnp.floor(which * n_questions),
+            jnp.where(doubt > SETTLED, 1 + (n_questions - place) / n_questions, doubt),
+            doubt,
+        ]
+        asked = jnp.argmax(jnp.where(open_to, jnp.stack(by_rule)[rule], -1))
+        said = trusted[asked] * answer(asked, flip)
+        log_weights = belief.log_weights + said * jnp.where(side[:, asked], 0.5, -0.5)
+        votes, open_to = votes.at[asked].add(said), open_to.at[asked].set(not once)
+        return (belief._replace(log_weights=log_weights), side, votes, open_to), None
+
+    def examine_and_ask(state, chance):
+        belief, votes, open_to = state
+        belief, side = decoder.decode(votes, questions, belief)
+        (_, _, after, open_to), _ = jax.lax.scan(ask, (belief, side, votes, open_to), chance)
+        return (belief, after, open_to), _examine(belief, side, votes, truth)
+
+    nothing = decoder.nothing_known(questions.normal.shape[1])
+    start = nothing, jnp.zeros(n_questions), jnp.ones(n_questions, bool)
+    # Nothing is known at the first examination, and none follows the last questions.
+    _, played = jax.lax.scan(examine_and_ask, start, chance)
+    return Played(*(column[1:] for column in played))
 
 
 def _examine(

@@ -28,7 +28,16 @@ from jaxtyping import Array, Float
 from alignet.errors import InputError
 from theory import checks as door
 from theory import decoder
-from theory.game import BATCH, COMPILER, Played, examined, trust
+from theory.game import (
+    AMBIGUOUS,
+    BATCH,
+    COMPILER,
+    INFORMATIVE,
+    Played,
+    asked_in_turn,
+    examined,
+    trust,
+)
 
 NOISE, SCALING, FLIPS = WAYS = range(3)  # to differ
 KNOWN, SHARED, EACH, BELIEVED = range(4)  # whence Bob has ε
@@ -111,31 +120,111 @@ def meet(
       InputError: there is no such way, the dial is outside 0 to 1, n is below 3, games, d or a
         check below 1, or checks do not ascend or go beyond the number of questions.
     """
+    checks = door.ascending(checks, "checks")
+    _check(games, way, dial, n, d, checks[-1])
+    embeddings = differing(rng, way, float(dial), (games, n + 1, d))
+    order = np.tile(np.arange(n * (n - 1) // 2), (games, 1))
+    turn = rng.permuted(order, axis=1)
+    return jax.tree.map(np.asarray, _meet(*embeddings, turn, checks=checks))
+
+
+def meet_and_pick(
+    rng: np.random.Generator,
+    games: int,
+    way: int,
+    dial: float,
+    rule: int,
+    *,
+    n: int,
+    d: int,
+    blocks: int,
+    block: int,
+) -> Met:
+    """Plays games between embeddings with questions that Bob picks, none twice (Lemma 3.7).
+
+    Args:
+      rng, games, way, dial, n, d: as of `meet`; the same seed gives the same objects.
+      rule: `game.AMBIGUOUS` or `game.INFORMATIVE`; see `game.picked_questions`.
+      blocks: of questions; after each, Bob is examined and places his candidates anew.
+      block: questions in each; all blocks have at most n(n−1)/2.
+
+    Returns:
+      What came of it for two Bobs only: KNOWN and SHARED, to whom all answers are as trustworthy.
+
+    Raises:
+      InputError: there is no such rule, or as of `meet`.
+    """
+    if rule not in (AMBIGUOUS, INFORMATIVE):
+        raise InputError(f"rule is {rule}; expected AMBIGUOUS or INFORMATIVE, 1 or 2.")
+    door.at_least(blocks, 1, "blocks")
+    door.at_least(block, 1, "block")
+    _check(games, way, dial, n, d, blocks * block)
+    embeddings = differing(rng, way, float(dial), (games, n + 1, d))
+    # Neither Alice nor these rules need chance; it says how many questions there are.
+    chance = np.zeros((games, blocks + 1, block, 2), np.float32)
+    return jax.tree.map(np.asarray, _meet_and_pick(*embeddings, chance, rule))
+
+
+def _check(games: int, way: int, dial: float, n: int, d: int, asked: int) -> None:
     if way not in WAYS:
         raise InputError(f"way is {way}; expected NOISE, SCALING or FLIPS, 0 to 2.")
     door.probability(dial, "dial")
     door.at_least(n, 3, "n")
     door.at_least(d, 2 if way == SCALING else 1, "d")  # of one there is no half to leave out
-    checks = door.ascending(checks, "checks")
-    door.at_least(n * (n - 1) // 2, checks[-1], "the number of questions")
+    door.at_least(n * (n - 1) // 2, asked, "the number of questions")
     door.at_least(games, 1, "games")
-    alice, bob, weights = differing(rng, way, float(dial), (games, n + 1, d))
-    order = np.tile(np.arange(n * (n - 1) // 2), (games, 1))
-    turn = rng.permuted(order, axis=1)
-    return jax.tree.map(np.asarray, _meet(alice, bob, turn, weights, checks=checks))
 
 
 @functools.partial(jax.jit, static_argnames="checks", compiler_options=COMPILER)
-def _meet(alice, bob, turn, weights, *, checks) -> Met:
-    play = functools.partial(_one, weights=weights, checks=checks)
-    return jax.lax.map(lambda game: play(*game), (alice, bob, turn), batch_size=BATCH)
+def _meet(alice, bob, weights, turn, *, checks) -> Met:
+    def play(given):
+        alice, bob, turn = given
+        between, epsilon, shared, each, flips = _between(alice, bob, weights)
+        questions, truth, answers = between
+        votes = jnp.stack([jnp.where(turn < t, answers, 0) for t in checks])
+        everywhere = jnp.ones(len(truth))
+        trusted = jnp.stack([
+            trust(epsilon) * everywhere,
+            trust(shared) * everywhere,
+            trust(each),
+            trust(BELIEF) * everywhere,
+        ])  # fmt: skip
+        examine = jax.vmap(lambda lam: examined(votes, lam, questions, truth))
+        return Met(epsilon, shared, flips, examine(trusted))
+
+    return jax.lax.map(play, (alice, bob, turn), batch_size=BATCH)
 
 
-def _one(alice, bob, turn, *, weights, checks) -> Met:
+@functools.partial(jax.jit, compiler_options=COMPILER)
+def _meet_and_pick(alice, bob, weights, chance, rule) -> Met:
+    def play(given):
+        alice, bob, chance = given
+        between, epsilon, shared, _, flips = _between(alice, bob, weights)
+        questions, truth, answers = between
+
+        def answer(asked: Array, _: Array) -> Array:
+            return answers[asked]
+
+        def pick(lam: Array) -> Played:
+            trusted = jnp.full(len(truth), lam)
+            return asked_in_turn(questions, truth, answer, trusted, rule, chance, once=True)
+
+        played = jax.vmap(pick)(jnp.stack([trust(epsilon), trust(shared)]))
+        return Met(epsilon, shared, flips, played)
+
+    return jax.lax.map(play, (alice, bob, chance), batch_size=BATCH)
+
+
+def _between(alice, bob, weights):
+    """Bob's questions about the last object, his and Alice's answers; how far the two differ.
+
+    Returns:
+      The three; ε about the last object; about the shared ones; of each question; the flips.
+    """
     n, d = len(alice) - 1, alice.shape[1]
     hers = decoder.sides(decoder.bisectors(alice[:n], jnp.ones(d)), alice)
-    his_questions = decoder.bisectors(bob[:n], weights)
-    his = decoder.sides(his_questions, bob)
+    questions = decoder.bisectors(bob[:n], weights)
+    his = decoder.sides(questions, bob)
     differ = (hers != his).astype(jnp.float32)
 
     # Of the shared objects those count that are not among the two asked about.
@@ -143,22 +232,10 @@ def _one(alice, bob, turn, *, weights, checks) -> Met:
     counts = (np.arange(n)[:, None] != j) & (np.arange(n)[:, None] != k)
     each = (jnp.where(counts, differ[:n], 0).sum(axis=0) + 1) / (n - 2 + 2)
     shared = jnp.where(counts, differ[:n], 0).sum() / float(counts.sum())
-    epsilon = differ[n].mean()
 
-    truth = jnp.where(his[n], 1.0, -1.0)
-    answers = jnp.where(hers[n], 1.0, -1.0)
-    votes = jnp.stack([jnp.where(turn < t, answers, 0) for t in checks])
-    everywhere = jnp.ones(len(truth))
-    trusted = jnp.stack([
-        trust(epsilon) * everywhere,
-        trust(shared) * everywhere,
-        trust(each),
-        trust(BELIEF) * everywhere,
-    ])  # fmt: skip
-    play = jax.vmap(lambda lam: examined(votes, lam, his_questions, truth))
-
-    along = bob[n] @ his_questions.normal.T - his_questions.offset
-    sizes = np.bincount(DECILES * np.arange(len(truth)) // len(truth))
+    along = bob[n] @ questions.normal.T - questions.offset
+    sizes = np.bincount(DECILES * np.arange(len(j)) // len(j))
     by_margin = differ[n][jnp.argsort(jnp.abs(along))]
     flips = jnp.stack([part.mean() for part in jnp.split(by_margin, np.cumsum(sizes)[:-1])])
-    return Met(epsilon, shared, flips, play(trusted))
+    truth, answers = (jnp.where(one[n], 1.0, -1.0) for one in (his, hers))
+    return (questions, truth, answers), differ[n].mean(), shared, each, flips

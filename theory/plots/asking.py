@@ -20,7 +20,7 @@ from theory.plots import Effort, Part
 SETTING = {
     True: Setting(32, 4, 0.33, 300, 1200, 1),
     # Larger rounds than in benchmarks.active, to fit fewer times.
-    False: asking.STUDY._replace(batch=300, rounds=12),
+    False: asking.STUDY._replace(batch=400, rounds=9),
 }
 # Of populations, with seed 0: nothing was tuned on these, nor on later ones.
 FIRST = 20

@@ -142,7 +142,7 @@ def _claims(taught: dict, shapes: dict) -> list[Claim]:
         for rule in few_shot.RULES
         for learner in LEARNERS
     }
-    lowest = [one[-1].value for name, one in ends.items() if name.endswith(PLAIN)]
+    lowest = [one[0].value for name, one in ends.items() if name.endswith(PLAIN)]
     # Two kinds of students of the same alignment, by the same rule.
     squeezed = taught["made-up clusters"][SQUEEZED]
     turned = sorted(taught["made-up clusters"][TURNED], key=lambda one: one.alignment)
