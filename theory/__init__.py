@@ -26,7 +26,7 @@ HOME = {
     "domain_shift": ("expected_sensitivity", "sensitivity"),
     "few_shot": ("learn",),
     "game": (*("AMBIGUOUS", "INFORMATIVE", "RANDOM", "picked_questions", "random_questions"),),
-    "geometry": ("FLIPS", "NOISE", "SCALING", "meet"),
+    "geometry": ("FLIPS", "NOISE", "SCALING", "meet", "meet_and_pick"),
     "labels": ("label", "odd_one_out", "ranking", "rating", "said", "triplet"),
     "labels_answers": ("information", "log_likelihoods"),
     "representation": (

@@ -242,7 +242,7 @@ def asked_in_turn(
     place = jnp.arange(n_questions)
 
     def ask(state, chance):
-        belief, side, votes, open_to = state
+        belief, side, votes, may_ask = state
         which, flip = chance
         p = decoder.nearer(belief, side)
         doubt = jnp.minimum(p, 1 - p)
@@ -251,17 +251,17 @@ def asked_in_turn(
             jnp.where(doubt > SETTLED, 1 + (n_questions - place) / n_questions, doubt),
             doubt,
         ]
-        asked = jnp.argmax(jnp.where(open_to, jnp.stack(by_rule)[rule], -1))
+        asked = jnp.argmax(jnp.where(may_ask, jnp.stack(by_rule)[rule], -1))
         said = trusted[asked] * answer(asked, flip)
         log_weights = belief.log_weights + said * jnp.where(side[:, asked], 0.5, -0.5)
-        votes, open_to = votes.at[asked].add(said), open_to.at[asked].set(not once)
-        return (belief._replace(log_weights=log_weights), side, votes, open_to), None
+        votes, may_ask = votes.at[asked].add(said), may_ask.at[asked].set(not once)
+        return (belief._replace(log_weights=log_weights), side, votes, may_ask), None
 
     def examine_and_ask(state, chance):
-        belief, votes, open_to = state
+        belief, votes, may_ask = state
         belief, side = decoder.decode(votes, questions, belief)
-        (_, _, after, open_to), _ = jax.lax.scan(ask, (belief, side, votes, open_to), chance)
-        return (belief, after, open_to), _examine(belief, side, votes, truth)
+        (_, _, after, may_ask), _ = jax.lax.scan(ask, (belief, side, votes, may_ask), chance)
+        return (belief, after, may_ask), _examine(belief, side, votes, truth)
 
     nothing = decoder.nothing_known(questions.normal.shape[1])
     start = nothing, jnp.zeros(n_questions), jnp.ones(n_questions, bool)
