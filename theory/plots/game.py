@@ -88,10 +88,10 @@ def part(effort: Effort) -> Part:
             "weighs candidate places of the object by Bayes’ rule, and is right so far as he then "
             f"answers the {N * (N - 1) // 2} questions as he would if he saw it.",
             "At 1 − ε a Bob who knows ε, from questions about objects that both know, can take "
-            "every answer for its opposite. One who does not know, and takes one answer in ten for "
-            "wrong, cannot. How many answers Bob needs depends, besides, on what he asks: anything, "
-            "or what is not clear yet, in the order of the objects, or that of whose answer he "
-            "knows least.",
+            "every answer for its opposite. One who does not know, and takes one answer in ten "
+            "for wrong, cannot. How many answers Bob needs depends, besides, on what he asks: "
+            "anything, or what is not clear yet, in the order of the objects, or that of whose "
+            "answer he knows least.",
         ],
         {"game": Picture(_draw(random, checks, needed, believing, used, held), _caption(sizes))},
         [_table(needed, believing)],
