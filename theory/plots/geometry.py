@@ -88,13 +88,13 @@ def part(effort: Effort) -> Part:
         [
             _table(
                 rows,
-                ("embeddings, answers", "channel, answers", "ratio"),
+                ("ε", "embeddings, answers", "channel, answers", "ratio"),
                 f"Answers to be {100 * TARGET:.0f} % right, by Alice’s embedding and through a "
                 f"channel of the same ε; means over {sizes.games} games, with 95 % intervals.",
             ),
             _table(
                 rows,
-                ("embeddings, all questions", "channel, as many answers"),
+                ("ε", "embeddings, all questions", "channel, as many answers"),
                 f"Accuracy when all {asked} questions are answered, and after as many answers "
                 "through the channel, to random questions; likewise.",
             ),
@@ -125,7 +125,7 @@ def _picked(
 
 def _table(rows: Mapping[tuple[int, float], dict], columns: Sequence[str], caption: str) -> Table:
     kinds = [{"way, dial": f"{WAYS[way]}, {dial:g}"} | row for (way, dial), row in rows.items()]
-    return Table(kinds, caption, ["way, dial", "ε", *columns])
+    return Table(kinds, caption, ["way, dial", *columns])
 
 
 def _compared(
