@@ -1,12 +1,12 @@
 """A finished run as a page, tables and text for the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from evals import summary
 from evals.answers import PEOPLE, Changed
 from evals.pages import page
+from evals.pages import provenance as made_with
 from evals.pages.table import table
 from evals.runs import Run
 from evals.scoring import QUESTIONS
@@ -114,15 +114,8 @@ def provenance(run: Run, label: str = "") -> page.Section:
         for name, value in about["settings"].items()
         if name in run.answers or not isinstance(value, Mapping)
     }
-    rows = [
-        {"what": "settings", "value": about["config_hash"]},
-        *({"what": name, "value": value} for name, value in _flat(asked)),
-        {"what": "finished", "value": about["finished"]},
-        *({"what": name, "value": version} for name, version in about["versions"].items()),
-        *({"what": Path(p).name, "value": digest[:16]} for p, digest in about["inputs"].items()),
-    ]
-    made = page.Table(rows, "What these numbers were made with; files by SHA-256.")
-    return page.Section(f"Provenance: {label}" if label else "Provenance", [made])
+    shown = [("settings", about["config_hash"]), *_flat(asked)]
+    return made_with.section(shown, about, about["inputs"], label)
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

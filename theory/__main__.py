@@ -25,6 +25,7 @@ from alignet.runtime.command_line import Parser
 from alignet.runtime.progress import progress
 from alignet.runtime.workers import end_with_parent
 from evals.pages import page
+from evals.pages import provenance as made_with
 from theory import claims
 from theory.claims import Claim
 from theory.plots import KINDS, Effort, Part, make
@@ -168,17 +169,14 @@ def verdicts(judged: Sequence[Claim]) -> list[dict[str, str]]:
 
 def provenance(settings: Mapping[str, Any]) -> page.Section:
     """With what the numbers were made, for the page."""
-    rows = [
-        {"what": "settings", "value": settings["config_hash"]},
-        {"what": "sizes", "value": "fast" if settings["fast"] else "full"},
-        {"what": "seed", "value": str(settings["seed"])},
-        {"what": "parts", "value": ", ".join(settings["parts"])},
-        {"what": "finished", "value": f"{settings['finished']}, after {settings['seconds']:g} s"},
-        *({"what": name, "value": version} for name, version in settings["versions"].items()),
-        *({"what": name, "value": digest[:16]} for name, digest in settings["inputs"].items()),
+    shown = [
+        ("settings", settings["config_hash"]),
+        ("sizes", "fast" if settings["fast"] else "full"),
+        ("seed", str(settings["seed"])),
+        ("parts", ", ".join(settings["parts"])),
+        ("seconds", f"{settings['seconds']:g}"),
     ]
-    caption = "What these numbers were made with; files by SHA-256."
-    return page.Section("Provenance", [page.Table(rows, caption)])
+    return made_with.section(shown, settings, settings["inputs"])
 
 
 def of_claim(one: Claim) -> dict[str, str]:

@@ -34,6 +34,11 @@ def answers_to_reach(
     return Measured(float(value), float(low), float(high), len(accuracy))
 
 
+def reached(measured: Measured) -> Measured | None:
+    """What can be put into a table: None if the target, or the interval's end, was not reached."""
+    return measured if math.isfinite(measured.high) else None
+
+
 def slope(
     x: Float[np.ndarray, " k"],
     accuracy: Sequence[Float[np.ndarray, "games t"]],
@@ -62,9 +67,9 @@ def slope(
     answers /= units[:, None]
     if not np.isfinite(answers[:, 0]).all():
         return Measured(math.nan, math.nan, math.nan, len(x))
-    reached = answers[:, np.isfinite(answers).all(axis=0)]
+    finite = answers[:, np.isfinite(answers).all(axis=0)]
     centred = x - x.mean()
-    value, *slopes = centred @ reached / (centred @ centred)
+    value, *slopes = centred @ finite / (centred @ centred)
     return intervals.percentile(float(value), np.array(slopes), len(x))
 
 

@@ -207,12 +207,11 @@ def _in_turn(points, chance, epsilon, rule, weights) -> Played:
     def play(given):
         points, chance = given
         questions, truth = placed(points, weights)
-        trusted = jnp.full(len(truth), trust(epsilon))
 
         def answer(asked: Array, flip: Array) -> Array:
             return truth[asked] * jnp.where(flip < epsilon, -1, 1)
 
-        return asked_in_turn(questions, truth, answer, trusted, rule, chance)
+        return asked_in_turn(questions, truth, answer, trust(epsilon), rule, chance)
 
     return jax.lax.map(play, (points, chance), batch_size=BATCH)
 
@@ -221,7 +220,7 @@ def asked_in_turn(
     questions: Bisectors,
     truth: Float[Array, " q"],
     answer: Callable[[Array, Array], Array],
-    trusted: Float[Array, " q"],
+    trusted: ScalarLike,
     rule: ScalarLike,
     chance: Float[Array, "blocks block 2"],
     *,
@@ -232,7 +231,7 @@ def asked_in_turn(
     Args:
       questions, truth: as of `placed`.
       answer: Alice's to the question of a number, +1 or −1, given a uniform number.
-      trusted: λ, of each question.
+      trusted: λ, of all questions.
       rule: how he picks.
       chance: uniform numbers, two a question; after each block he places his candidates anew. He is
         examined after all blocks but the last, of which nothing is made.
@@ -252,7 +251,7 @@ def asked_in_turn(
             doubt,
         ]
         asked = jnp.argmax(jnp.where(may_ask, jnp.stack(by_rule)[rule], -1))
-        said = trusted[asked] * answer(asked, flip)
+        said = trusted * answer(asked, flip)
         log_weights = belief.log_weights + said * jnp.where(side[:, asked], 0.5, -0.5)
         votes, may_ask = votes.at[asked].add(said), may_ask.at[asked].set(not once)
         return (belief._replace(log_weights=log_weights), side, votes, may_ask), None

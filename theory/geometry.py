@@ -39,7 +39,8 @@ from theory.game import (
     trust,
 )
 
-NOISE, SCALING, FLIPS = WAYS = range(3)  # to differ
+NOISE, SCALING, FLIPS = range(3)  # the ways to differ
+WAYS = {NOISE: "noise", SCALING: "scaling", FLIPS: "sign flips"}
 KNOWN, SHARED, EACH, BELIEVED = range(4)  # whence Bob has ε
 BELIEF = 0.1  # ε of a Bob who believes the answers
 DECILES = 10
@@ -206,8 +207,7 @@ def _meet_and_pick(alice, bob, weights, chance, rule) -> Met:
             return answers[asked]
 
         def pick(lam: Array) -> Played:
-            trusted = jnp.full(len(truth), lam)
-            return asked_in_turn(questions, truth, answer, trusted, rule, chance, once=True)
+            return asked_in_turn(questions, truth, answer, lam, rule, chance, once=True)
 
         played = jax.vmap(pick)(jnp.stack([trust(epsilon), trust(shared)]))
         return Met(epsilon, shared, flips, played)

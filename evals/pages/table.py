@@ -26,10 +26,10 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = 
     numeric = [is_numeric(rows, column) for column in columns]
     widths = [max(map(len, [head, *below])) for head, below in zip(columns, texts, strict=True)]
 
-    def line(texts: Sequence[str]) -> str:
+    def line(row: Sequence[str]) -> str:
         padded = (
             text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(texts, widths, numeric, strict=True)
+            for text, width, right in zip(row, widths, numeric, strict=True)
         )
         return "  ".join(padded).rstrip()
 

@@ -10,6 +10,7 @@ import ml_collections
 from alignet.runtime import stages
 from evals import runs
 from evals.pages import page
+from evals.pages import provenance as made_with
 
 
 def of(config: ml_collections.ConfigDict, artifacts: Mapping[str, Path]) -> dict[str, Any]:
@@ -26,15 +27,8 @@ def of(config: ml_collections.ConfigDict, artifacts: Mapping[str, Path]) -> dict
 
 def section(about: Mapping[str, Any]) -> page.Section:
     """The same for the page."""
-    rows = [
-        {"what": "configuration", "value": about["config_hash"]},
-        {"what": "seed", "value": str(about["seed"])},
-        {"what": "finished", "value": about["finished"]},
-        *({"what": name, "value": version} for name, version in about["versions"].items()),
-        *({"what": name, "value": digest[:16]} for name, digest in about["artifacts"].items()),
-    ]
-    made = page.Table(rows, "What these numbers were made with; files by SHA-256.")
-    return page.Section("Provenance", [made])
+    shown = [("configuration", about["config_hash"]), ("seed", str(about["seed"]))]
+    return made_with.section(shown, about, about["artifacts"])
 
 
 def closing(about: Mapping[str, Any], workdir: Path) -> str:

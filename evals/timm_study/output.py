@@ -9,6 +9,7 @@ from typing import Any
 from alignet.runtime import files, stages
 from evals import runs
 from evals.pages import page
+from evals.pages import provenance as made_with
 from evals.pages.table import table
 from evals.statistics.intervals import Measured
 from evals.timm_study import claims as judging
@@ -216,13 +217,9 @@ def _about(options: Options, study: Study) -> dict[str, Any]:
 
 
 def _provenance(about: Mapping[str, Any]) -> page.Section:
-    rows = [
-        {"what": "settings", "value": about["config_hash"]},
-        *({"what": name, "value": str(value)} for name, value in about["settings"].items()),
-        *({"what": name, "value": value} for name, value in about["given"].items() if value),
-        {"what": "finished", "value": about["finished"]},
-        *({"what": name, "value": version} for name, version in about["versions"].items()),
-        *({"what": Path(p).name, "value": digest[:16]} for p, digest in about["files"].items()),
+    shown = [
+        ("settings", about["config_hash"]),
+        *((name, str(value)) for name, value in about["settings"].items()),
+        *((name, value) for name, value in about["given"].items() if value),
     ]
-    caption = "What these numbers were made with; files by SHA-256."
-    return page.Section("Provenance", [page.Table(rows, caption)])
+    return made_with.section(shown, about, about["files"])

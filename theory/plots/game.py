@@ -25,7 +25,7 @@ from theory.plots import Effort, Part
 N, D = 24, 3
 TARGET = 0.9
 SPENT = 6  # bits that the channel could have carried when what it has carried is measured
-BLOCK = 4  # questions picked before Bob draws his candidates anew
+BLOCK = 4  # questions picked before Bob places his candidates anew
 
 
 class Sizes(NamedTuple):
@@ -176,8 +176,8 @@ def _claims(
 def _table(needed: Mapping, believing: Mapping) -> Table:
     rows = [
         {"ε": f"{e:g}"}
-        | {name: _finite(needed.get((rule, e))) for rule, name in RULES.items()}
-        | {"random, believing": _finite(believing[e])}
+        | {n: counting.reached(needed[r, e]) for r, n in RULES.items() if (r, e) in needed}
+        | {"random, believing": counting.reached(believing[e])}
         for e in believing
     ]
     return Table(
@@ -185,10 +185,6 @@ def _table(needed: Mapping, believing: Mapping) -> Table:
         "Answers until Bob is 90 % right, with 95 % intervals over games; – where that was not "
         "reached or not asked.",
     )
-
-
-def _finite(measured: Measured | None) -> Measured | None:
-    return measured if measured and math.isfinite(measured.high) else None
 
 
 ########################################## Figures ##########################################

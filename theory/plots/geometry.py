@@ -18,11 +18,11 @@ from evals.statistics.intervals import Measured
 from theory import counting, game, geometry
 from theory.claims import ASSUMED, HOLDS, NOT_AS_PRINTED, REFUTED, UNDECIDED, Claim
 from theory.game import AMBIGUOUS, INFORMATIVE, RANDOM, RULES
-from theory.geometry import BELIEVED, EACH, FLIPS, KNOWN, NOISE, SCALING, SHARED, Met
+from theory.geometry import BELIEVED, EACH, FLIPS, KNOWN, NOISE, SCALING, SHARED, WAYS, Met
 from theory.plots import Effort, Part
+from theory.plots.game import BLOCK
 
 D = 4
-WAYS = {NOISE: "noise", SCALING: "scaling", FLIPS: "sign flips"}
 BOBS = {
     KNOWN: "knows ε",
     SHARED: "ε of shared objects",
@@ -30,7 +30,6 @@ BOBS = {
     BELIEVED: "believes",
 }
 TARGET = 0.8  # accuracy that answers are counted to
-BLOCK = 4  # questions picked before Bob places his candidates anew
 MIDDLE = 0.5  # dial at which half of the dimensions are flipped
 
 
@@ -119,7 +118,7 @@ def _picked(
                 n=sizes.n, d=D, blocks=sizes.blocks, block=BLOCK,
             )  # fmt: skip
             needed = _needed(met.played.accuracy[:, KNOWN], at)
-            found[way, dial][RULES[rule]] = _finite(needed)
+            found[way, dial][RULES[rule]] = counting.reached(needed)
     return found
 
 
@@ -145,8 +144,8 @@ def _compared(
         ratio = here.value / there.value if math.isfinite(there.value) else None
         rows[kind] = {
             "ε": intervals.mean(one.epsilon.astype(np.float64)),
-            "embeddings, answers": _finite(here),
-            "channel, answers": _finite(there),
+            "embeddings, answers": counting.reached(here),
+            "channel, answers": counting.reached(there),
             "ratio": ratio,
             "embeddings, all questions": accuracy(one, KNOWN),
             "channel, as many answers": intervals.mean(played.accuracy[:, -1].astype(np.float64)),
@@ -161,10 +160,6 @@ def accuracy(met: Met, bob: int) -> Measured:
 
 def _needed(curves: Float[np.ndarray, "games t"], checks: Sequence[int]) -> Measured:
     return counting.answers_to_reach(curves.astype(np.float64), checks, TARGET)
-
-
-def _finite(measured: Measured) -> Measured | None:
-    return measured if math.isfinite(measured.high) else None
 
 
 def _of_rules(picked: Mapping[tuple[int, float], dict], sizes: Sizes, asked: int) -> Table:
